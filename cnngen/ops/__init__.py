@@ -1,0 +1,55 @@
+"""The ops: one family a file, each saying what it means and nothing about how it is done."""
+
+from cnngen.ops.activation import FUNCTIONS, Activate, Activation
+from cnngen.ops.base import POINTWISE, Bound, Cost, Everything, Field, Window
+from cnngen.ops.base import Op as BaseOp
+from cnngen.ops.conv2d import Conv2D
+from cnngen.ops.dense import Dense
+from cnngen.ops.elementwise import Add
+from cnngen.ops.normalize import LRN, BatchNorm
+from cnngen.ops.pool2d import GlobalPool2D, Pool2D
+from cnngen.ops.shape import Concat, Flatten, Identity, Transpose
+from cnngen.ops.softmax import Softmax
+
+Op = (
+    Conv2D
+    | Pool2D
+    | GlobalPool2D
+    | Dense
+    | Activate
+    | BatchNorm
+    | LRN
+    | Add
+    | Concat
+    | Flatten
+    | Transpose
+    | Identity
+    | Softmax
+)
+"""Every op; a `match` over it ends in `assert_never`."""
+
+__all__ = [
+    "FUNCTIONS",
+    "LRN",
+    "POINTWISE",
+    "Activate",
+    "Activation",
+    "Add",
+    "BaseOp",
+    "BatchNorm",
+    "Bound",
+    "Concat",
+    "Conv2D",
+    "Cost",
+    "Dense",
+    "Everything",
+    "Field",
+    "Flatten",
+    "GlobalPool2D",
+    "Identity",
+    "Op",
+    "Pool2D",
+    "Softmax",
+    "Transpose",
+    "Window",
+]

@@ -1,0 +1,131 @@
+"""What every op answers: its weights, shape rule, receptive-field step, cost, meaning and error bound."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from cnngen.errors import ShapeError
+from cnngen.ir import Array, TensorType
+
+Types = Sequence[TensorType]
+Weights = Mapping[str, Array]
+
+UNIT_ROUNDOFF = 2.0**-24
+"""u of IEEE binary32, rounding to nearest."""
+SMALLEST_NORMAL = 2.0**-126
+"""Below it a result may lose relative accuracy: absolute error up to 2^-150 an operation."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """The step that an op takes in the input for one step in the output, per axis (height, width)."""
+
+    kernel: tuple[int, int] = (1, 1)
+    stride: tuple[int, int] = (1, 1)
+    dilation: tuple[int, int] = (1, 1)
+    padding: tuple[int, int, int, int] = (0, 0, 0, 0)
+    """top, bottom, left, right"""
+
+
+@dataclass(frozen=True)
+class Everything:
+    """Each output element depends on the whole spatial extent of the input."""
+
+
+Field = Window | Everything
+POINTWISE = Window()
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Work for one run of the compiled batch: multiply-accumulates, other operations, parameters."""
+
+    macs: int = 0
+    other: int = 0
+    params: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Bound:
+    """The float64 value of a tensor and how far a correct float32 kernel may be from it.
+
+    `limit` is sound: more is an error (gamma_k S of Higham, Accuracy and Stability, 3.1, plus
+    underflow). `alarm` is what rounding errors of a correct kernel stay below in practice
+    (sqrt(k) u S).
+    """
+
+    value: Array
+    limit: Array
+    alarm: Array
+
+    @staticmethod
+    def exact(value: Array) -> Bound:
+        """No rounding at all: the kernel only copies or compares."""
+        zero = np.zeros(value.shape)
+        return Bound(value, zero, zero)
+
+    @staticmethod
+    def of_sum(value: Array, magnitude: Array, roundings: int) -> Bound:
+        """A sum of products: `magnitude` is S = sum |x||w| + |b|, `roundings` is k."""
+        underflow = roundings * SMALLEST_NORMAL * UNIT_ROUNDOFF
+        gamma = roundings * UNIT_ROUNDOFF / (1 - roundings * UNIT_ROUNDOFF)
+        return Bound(
+            value,
+            gamma * magnitude + underflow,
+            np.sqrt(roundings) * UNIT_ROUNDOFF * magnitude + underflow,
+        )
+
+
+class Op(ABC):
+    """One operation: a frozen dataclass of its parameters. Images are NHWC, all arrays float32.
+
+    `weight_shapes` and `infer` raise `ShapeError` where the op cannot take such inputs.
+    """
+
+    @property
+    def kind(self) -> str:
+        """The op's name in reports."""
+        return type(self).__name__.lower()
+
+    def weight_shapes(self, inputs: Types) -> dict[str, tuple[int, ...]]:
+        """Shape of every weight array by role."""
+        return {}
+
+    @abstractmethod
+    def infer(self, inputs: Types) -> TensorType:
+        """Type of the output."""
+
+    def field(self, inputs: Types) -> Field:
+        """Receptive-field step, the same for every input."""
+        return POINTWISE
+
+    @abstractmethod
+    def cost(self, inputs: Types, output: TensorType) -> Cost:
+        """Work of one run."""
+
+    @abstractmethod
+    def evaluate(self, inputs: Sequence[Array], weights: Weights) -> Array:
+        """The op's meaning in NumPy; float64 in, float64 out."""
+
+    @abstractmethod
+    def bound(self, inputs: Sequence[Array], weights: Weights) -> Bound:
+        """The value with the error bound of a float32 kernel, given exact float32 inputs."""
+
+
+def require_rank(inputs: Types, rank: int, what: str) -> None:
+    """Raise `ShapeError` unless every input has `rank` dimensions."""
+    for tensor in inputs:
+        if len(tensor.shape) != rank:
+            raise ShapeError(
+                f"{what} takes a tensor of rank {rank}, not {tensor}",
+                remedy="add a flatten layer before it" if rank == 2 else "apply it before the flatten layer",
+            )
+
+
+def parameters(shapes: Mapping[str, tuple[int, ...]]) -> int:
+    """Number of elements in all the given shapes."""
+    return sum(int(np.prod(shape)) for shape in shapes.values())

@@ -1,0 +1,96 @@
+"""Batch normalisation (inference) and local response normalisation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from cnngen.ir import Array, TensorType
+from cnngen.ops.base import UNIT_ROUNDOFF, Bound, Cost, Op, Types, Weights, parameters, require_rank
+
+
+@dataclass(frozen=True)
+class BatchNorm(Op):
+    """``y = gamma (x - mean) / sqrt(variance + epsilon) + beta`` for each channel (last axis).
+
+    Source: Ioffe and Szegedy, Batch Normalization, 2015, algorithm 2. Weights of shape (channels):
+    `gamma`, `beta`, `mean`, `variance`. Folded into a convolution in front of it where there is one;
+    else computed as ``scale x + shift`` with scale and shift rounded to float32 at compile time.
+    """
+
+    epsilon: float = 1e-5
+
+    @property
+    def kind(self) -> str:
+        return "batch_norm"
+
+    def weight_shapes(self, inputs: Types) -> dict[str, tuple[int, ...]]:
+        channels = (inputs[0].shape[-1],)
+        return {"gamma": channels, "beta": channels, "mean": channels, "variance": channels}
+
+    def infer(self, inputs: Types) -> TensorType:
+        return inputs[0]
+
+    def cost(self, inputs: Types, output: TensorType) -> Cost:
+        return Cost(other=2 * output.elements, params=parameters(self.weight_shapes(inputs)))
+
+    def evaluate(self, inputs: Sequence[Array], weights: Weights) -> Array:
+        scale, shift = self.affine(weights)
+        return np.asarray(inputs[0] * scale + shift)
+
+    def bound(self, inputs: Sequence[Array], weights: Weights) -> Bound:
+        scale, shift = self.affine(weights)
+        # Two roundings of the folded constants, one of the product, one of the sum.
+        return Bound.of_sum(self.evaluate(inputs, weights), np.abs(inputs[0]) * np.abs(scale) + np.abs(shift), 4)
+
+    def affine(self, weights: Weights) -> tuple[Array, Array]:
+        """Scale and shift of each channel, in float64."""
+        w = {role: np.asarray(array, np.float64) for role, array in weights.items()}
+        scale = w["gamma"] / np.sqrt(w["variance"] + self.epsilon)
+        return scale, w["beta"] - w["mean"] * scale
+
+
+@dataclass(frozen=True)
+class LRN(Op):
+    """Local response normalisation across channels: ``y = x / (bias + alpha/size sum x^2)^beta``.
+
+    The sum runs over `size` channels around the own one, cut at the ends, the extra one of an even
+    size above. Source: Krizhevsky et al., 2012, section 3.3, with alpha divided by size as in
+    Caffe, ONNX and PyTorch.
+    """
+
+    size: int = 5
+    alpha: float = 1e-4
+    beta: float = 0.75
+    bias: float = 1.0
+
+    def infer(self, inputs: Types) -> TensorType:
+        require_rank(inputs, 4, "lrn")
+        return inputs[0]
+
+    def cost(self, inputs: Types, output: TensorType) -> Cost:
+        return Cost(other=output.elements * (2 * self.size + 20))
+
+    def evaluate(self, inputs: Sequence[Array], weights: Weights) -> Array:
+        return np.asarray(inputs[0] * self._base(inputs[0]) ** -self.beta)
+
+    def bound(self, inputs: Sequence[Array], weights: Weights) -> Bound:
+        value = self.evaluate(inputs, weights)
+        # base: size + 3 roundings of positive terms; pow as exp(-beta log base): absolute error of the
+        # exponent |beta log base| u times 4, two library functions of a few roundings each, a product.
+        log_base = np.abs(np.log(self._base(inputs[0])))
+        roundings = abs(self.beta) * (self.size + 3) + 4 * abs(self.beta) * log_base + 16
+        limit = roundings * UNIT_ROUNDOFF * np.abs(value) * (1 + 1e-3)
+        return Bound(value, limit, limit)
+
+    def _base(self, x: Array) -> Array:
+        before = (self.size - 1) // 2
+        after = self.size - 1 - before
+        channels = x.shape[-1]
+        total = np.zeros_like(x)
+        for channel in range(channels):
+            low, high = max(channel - before, 0), min(channel + after, channels - 1)
+            total[..., channel] = np.square(x[..., low : high + 1]).sum(axis=-1)
+        return self.bias + self.alpha / self.size * total

@@ -1,0 +1,125 @@
+"""Pooling over windows and over the whole image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from cnngen.errors import ShapeError
+from cnngen.ir import Array, TensorType
+from cnngen.ops.base import Bound, Cost, Everything, Field, Op, Types, Weights, Window, require_rank
+from cnngen.ops.conv2d import window_output
+
+Reduction = Literal["max", "avg"]
+
+
+@dataclass(frozen=True)
+class Pool2D(Op):
+    """Maximum or average over a sliding window; `padding` is (top, bottom, left, right).
+
+    Padding never wins a maximum. An average divides by the number of elements inside the image,
+    or, with `count_include_pad`, inside the padded image. `ceil_mode` as in ONNX.
+    """
+
+    reduction: Reduction
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+    padding: tuple[int, int, int, int] = (0, 0, 0, 0)
+    dilation: tuple[int, int] = (1, 1)
+    ceil_mode: bool = False
+    count_include_pad: bool = False
+
+    @property
+    def kind(self) -> str:
+        return f"{self.reduction}_pool"
+
+    def infer(self, inputs: Types) -> TensorType:
+        require_rank(inputs, 4, self.kind)
+        for axis, name in ((0, "height"), (1, "width")):
+            reach = self.dilation[axis] * (self.kernel[axis] - 1) + 1
+            if max(self.padding[2 * axis], self.padding[2 * axis + 1]) >= reach:
+                raise ShapeError(
+                    f"{name} padding {max(self.padding[2 * axis : 2 * axis + 2])} reaches the window size {reach}: "
+                    "a window would see padding only",
+                    remedy=f"use padding of at most {reach - 1}",
+                )
+        height, width = window_output(inputs[0], self.field(inputs), self.ceil_mode)
+        return TensorType((inputs[0].shape[0], height, width, inputs[0].shape[3]))
+
+    def field(self, inputs: Types) -> Window:
+        return Window(self.kernel, self.stride, self.dilation, self.padding)
+
+    def cost(self, inputs: Types, output: TensorType) -> Cost:
+        return Cost(other=output.elements * self.kernel[0] * self.kernel[1])
+
+    def evaluate(self, inputs: Sequence[Array], weights: Weights) -> Array:
+        output = self.infer([TensorType(inputs[0].shape)])
+        if self.reduction == "max":
+            return self._windows(inputs[0], -np.inf, output).max(axis=(-2, -1))
+        return self._windows(inputs[0], 0.0, output).sum(axis=(-2, -1)) / self.window_counts(output, inputs[0].shape)
+
+    def bound(self, inputs: Sequence[Array], weights: Weights) -> Bound:
+        value = self.evaluate(inputs, weights)
+        if self.reduction == "max":
+            return Bound.exact(value)
+        return Bound.of_sum(value, self.evaluate([np.abs(inputs[0])], weights), self.kernel[0] * self.kernel[1] + 2)
+
+    def _windows(self, x: Array, fill: float, output: TensorType) -> Array:
+        """View of shape (n, oh, ow, c, kh, kw): every window, what lies outside the image is `fill`."""
+        (kh, kw), (sh, sw), (dh, dw) = self.kernel, self.stride, self.dilation
+        _, oh, ow, _ = output.shape
+        top, _, left, _ = self.padding
+        bottom = max((oh - 1) * sh + dh * (kh - 1) + 1 - x.shape[1] - top, 0)
+        right = max((ow - 1) * sw + dw * (kw - 1) + 1 - x.shape[2] - left, 0)
+        padded = np.pad(x, ((0, 0), (top, bottom), (left, right), (0, 0)), constant_values=fill)
+        reach = (dh * (kh - 1) + 1, dw * (kw - 1) + 1)
+        windows = np.lib.stride_tricks.sliding_window_view(padded, reach, axis=(1, 2))
+        return windows[:, : (oh - 1) * sh + 1 : sh, : (ow - 1) * sw + 1 : sw, :, ::dh, ::dw]
+
+    def window_counts(self, output: TensorType, shape: tuple[int, ...]) -> Array:
+        """Divisor of the average for each output pixel, of shape (1, oh, ow, 1)."""
+        counts = []
+        for axis in (0, 1):
+            begin, end = self.padding[2 * axis], self.padding[2 * axis + 1]
+            low, high = (
+                (0, begin + shape[1 + axis] + end) if self.count_include_pad else (begin, begin + shape[1 + axis])
+            )
+            starts = np.arange(output.shape[1 + axis]) * self.stride[axis]
+            taps = starts[:, None] + self.dilation[axis] * np.arange(self.kernel[axis])
+            counts.append(((taps >= low) & (taps < high)).sum(axis=1))
+        return np.asarray(counts[0][:, None] * counts[1][None, :], np.float64)[None, :, :, None]
+
+
+@dataclass(frozen=True)
+class GlobalPool2D(Op):
+    """Maximum or average over height and width; the output is (batch, 1, 1, channels)."""
+
+    reduction: Reduction
+
+    @property
+    def kind(self) -> str:
+        return f"global_{self.reduction}_pool"
+
+    def infer(self, inputs: Types) -> TensorType:
+        require_rank(inputs, 4, self.kind)
+        return TensorType((inputs[0].shape[0], 1, 1, inputs[0].shape[3]))
+
+    def field(self, inputs: Types) -> Field:
+        return Everything()
+
+    def cost(self, inputs: Types, output: TensorType) -> Cost:
+        return Cost(other=inputs[0].elements)
+
+    def evaluate(self, inputs: Sequence[Array], weights: Weights) -> Array:
+        reduce = np.max if self.reduction == "max" else np.mean
+        return np.asarray(reduce(inputs[0], axis=(1, 2), keepdims=True))
+
+    def bound(self, inputs: Sequence[Array], weights: Weights) -> Bound:
+        value = self.evaluate(inputs, weights)
+        if self.reduction == "max":
+            return Bound.exact(value)
+        pixels = inputs[0].shape[1] * inputs[0].shape[2]
+        return Bound.of_sum(value, self.evaluate([np.abs(inputs[0])], weights), pixels + 2)

@@ -1,0 +1,89 @@
+"""Ops that move elements and compute nothing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from cnngen.errors import ShapeError
+from cnngen.ir import Array, TensorType
+from cnngen.ops.base import Bound, Cost, Op, Types, Weights
+
+
+class Movement(Op):
+    """Base of the ops whose every output element is a copy of one input element."""
+
+    def cost(self, inputs: Types, output: TensorType) -> Cost:
+        return Cost()
+
+    def bound(self, inputs: Sequence[Array], weights: Weights) -> Bound:
+        return Bound.exact(self.evaluate(inputs, weights))
+
+
+@dataclass(frozen=True)
+class Identity(Movement):
+    """The input itself: dropout at inference."""
+
+    def infer(self, inputs: Types) -> TensorType:
+        return inputs[0]
+
+    def evaluate(self, inputs: Sequence[Array], weights: Weights) -> Array:
+        return inputs[0]
+
+
+@dataclass(frozen=True)
+class Flatten(Movement):
+    """All axes but the batch in one.
+
+    `order` says how the elements of an image are numbered: `hwc` as they lie in memory, `chw` as a
+    network in channels-first layout numbers them.
+    """
+
+    order: Literal["hwc", "chw"] = "hwc"
+
+    def infer(self, inputs: Types) -> TensorType:
+        batch, *rest = inputs[0].shape
+        return TensorType((batch, math.prod(rest)))
+
+    def evaluate(self, inputs: Sequence[Array], weights: Weights) -> Array:
+        x = inputs[0]
+        if self.order == "chw" and x.ndim == 4:
+            x = x.transpose(0, 3, 1, 2)
+        return x.reshape(len(x), -1)
+
+
+@dataclass(frozen=True)
+class Transpose(Movement):
+    """The axes in the order `axes`; used where a network's own layout is channels-first."""
+
+    axes: tuple[int, ...]
+
+    def infer(self, inputs: Types) -> TensorType:
+        if sorted(self.axes) != list(range(len(inputs[0].shape))):
+            raise ShapeError(f"axes {list(self.axes)} are no order of the {len(inputs[0].shape)} axes of {inputs[0]}")
+        return TensorType(tuple(inputs[0].shape[axis] for axis in self.axes))
+
+    def evaluate(self, inputs: Sequence[Array], weights: Weights) -> Array:
+        return inputs[0].transpose(self.axes)
+
+
+@dataclass(frozen=True)
+class Concat(Movement):
+    """The inputs one behind the other along the channels (last axis)."""
+
+    def infer(self, inputs: Types) -> TensorType:
+        first = inputs[0].shape
+        for tensor in inputs[1:]:
+            if tensor.shape[:-1] != first[:-1]:
+                raise ShapeError(
+                    f"concat joins channels of tensors that agree in all else, not {' and '.join(map(str, inputs))}",
+                    remedy="match stride and padding of the branches",
+                )
+        return TensorType((*first[:-1], sum(tensor.shape[-1] for tensor in inputs)))
+
+    def evaluate(self, inputs: Sequence[Array], weights: Weights) -> Array:
+        return np.concatenate(list(inputs), axis=-1)

@@ -1,0 +1,68 @@
+"""Runs a graph in NumPy, float64, to be read and to be trusted: what every backend is held against."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from cnngen.errors import RunError
+from cnngen.ir import Array, Graph, Input, Node
+from cnngen.ops import Bound
+
+Feed = Array | Sequence[Array] | Mapping[str, Array]
+
+
+def reference(graph: Graph, x: Feed, *, keep: bool = False) -> Array | list[Array] | dict[str, Array]:
+    """Run `graph` on `x` in float64.
+
+    `x` is one array, or several by order or by name, in the graph's own layout; any batch size, and
+    for one image the batch axis may be missing. Returns the output, a list where there are several,
+    or, with `keep`, every tensor by name. Raises `RunError` where `x` does not fit the inputs.
+    """
+    tensors = {tensor.name: _as_batch(tensor, array) for tensor, array in bind(graph.inputs, x)}
+    for node in graph.nodes:
+        tensors[node.name] = evaluate(node, [tensors[name] for name in node.inputs])
+    if keep:
+        return tensors
+    outputs = [tensors[name] for name in graph.outputs]
+    return outputs[0] if len(outputs) == 1 else outputs
+
+
+def evaluate(node: Node, inputs: Sequence[Array]) -> Array:
+    """One node's output in float64."""
+    return node.op.evaluate([np.asarray(x, np.float64) for x in inputs], _weights(node))
+
+
+def bound(node: Node, inputs: Sequence[Array]) -> Bound:
+    """One node's output in float64 with the error bound of a float32 kernel on these inputs."""
+    return node.op.bound([np.asarray(x, np.float64) for x in inputs], _weights(node))
+
+
+def bind(inputs: Sequence[Input], x: Feed) -> list[tuple[Input, Array]]:
+    """Pair each input with its array, given one array, a sequence by order or a mapping by name."""
+    if isinstance(x, Mapping):
+        names = {tensor.name for tensor in inputs}
+        if set(x) != names:
+            raise RunError(f"inputs {sorted(x)} were given, the network takes {sorted(names)}")
+        return [(tensor, x[tensor.name]) for tensor in inputs]
+    arrays = [x] if isinstance(x, np.ndarray) or not isinstance(x, Sequence) else list(x)
+    if len(arrays) != len(inputs):
+        raise RunError(f"{len(arrays)} inputs were given, the network takes {len(inputs)}")
+    return list(zip(inputs, arrays, strict=True))
+
+
+def _as_batch(tensor: Input, array: Array) -> Array:
+    x = np.asarray(array, np.float64)
+    image = tensor.type.shape[1:]
+    if x.shape == image:
+        x = x[None]
+    if x.shape[1:] != image:
+        raise RunError(
+            f"input {tensor.name} has shape {x.shape}, the network takes (batch, {', '.join(map(str, image))})"
+        )
+    return x
+
+
+def _weights(node: Node) -> dict[str, Array]:
+    return {role: np.asarray(array, np.float64) for role, array in node.weights.items()}
