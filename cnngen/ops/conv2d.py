@@ -114,7 +114,7 @@ def grouped_product(x: Array, w: Array) -> Array:
         return np.asarray(x[:, :, :, 0] @ w[:, 0])[:, :, :, None]
     if x.shape[4] == 1:
         return np.asarray(x * w[0])
-    return np.einsum("nhwgi,igo->nhwgo", x, w, optimize=True)
+    return np.asarray(np.einsum("nhwgi,igo->nhwgo", x, w, optimize=True))
 
 
 def window_output(tensor: TensorType, window: Window, ceil_mode: bool = False) -> tuple[int, int]:

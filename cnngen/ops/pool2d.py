@@ -58,8 +58,9 @@ class Pool2D(Op):
     def evaluate(self, inputs: Sequence[Array], weights: Weights) -> Array:
         output = self.infer([TensorType(inputs[0].shape)])
         if self.reduction == "max":
-            return self._windows(inputs[0], -np.inf, output).max(axis=(-2, -1))
-        return self._windows(inputs[0], 0.0, output).sum(axis=(-2, -1)) / self.window_counts(output, inputs[0].shape)
+            return np.asarray(self._windows(inputs[0], -np.inf, output).max(axis=(-2, -1)))
+        total = self._windows(inputs[0], 0.0, output).sum(axis=(-2, -1))
+        return np.asarray(total / self.window_counts(output, inputs[0].shape))
 
     def bound(self, inputs: Sequence[Array], weights: Weights) -> Bound:
         value = self.evaluate(inputs, weights)
