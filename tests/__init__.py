@@ -1,0 +1,1 @@
+"""Tests; shared builders of small networks are in `tests.graphs`."""
