@@ -105,7 +105,7 @@ def _seconds(call: Callable[[], object], calls: int) -> float:
 
 def machine_facts() -> dict[str, Any]:
     """What a reader needs to judge the numbers: processor, its SIMD, load, versions, date, commit."""
-    facts: dict[str, Any] = {
+    return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": _commit(),
         "cpu": _cpu_model(),
@@ -115,9 +115,8 @@ def machine_facts() -> dict[str, Any]:
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "numpy": np.__version__,
-        "compiler": _first_line(os.environ.get("CC", "cc").split() + ["--version"]),
+        "compiler": _first_line([*os.environ.get("CC", "cc").split(), "--version"]),
     }
-    return facts
 
 
 def write_json(path: Path, result: Mapping[str, Any]) -> None:
