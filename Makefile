@@ -1,0 +1,48 @@
+# Everything starts here: `make` lists the commands. They set up .venv themselves, once.
+
+PYTHON ?= python3
+# Tests marked `torch` use it. A plain `torch` may bring gigabytes of GPU libraries along.
+TORCH ?= torch==2.13.0
+
+BIN := .venv/bin
+DONE := .venv/.done
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check test-torch bench clean distclean
+
+help: ## list these commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
+
+demo: $(DONE)/run ## compile LeNet, verify it, read real handwritten digits with it
+	@$(BIN)/python -m cnngen.demo
+
+test: check ## lint, types and all tests that do without PyTorch
+	$(BIN)/python -m pytest -m "not torch"
+
+check: $(DONE)/dev ## lint, formatting and types only
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test-torch: $(DONE)/torch ## the tests that hold cnngen against PyTorch (installs it first)
+	$(BIN)/python -m pytest -m torch
+
+bench: $(DONE)/dev ## benchmarks; writes benchmarks/results/
+	$(BIN)/python benchmarks/kernels.py --json kernels.json
+	$(BIN)/python benchmarks/lenet.py --json lenet.json
+
+clean: ## remove what builds and checks wrote; .venv stays
+	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find cnngen tests benchmarks specs scripts -name __pycache__ -type d -prune -exec rm -rf {} +
+
+distclean: clean ## remove .venv, too
+	rm -rf .venv
+
+# A stamp says that its step is done; a change of the dependencies does it again.
+$(DONE)/run $(DONE)/dev: $(DONE)/%: pyproject.toml
+	@command -v "$(PYTHON)" >/dev/null || { \
+	  echo "there is no '$(PYTHON)' here: install Python 3.11 or newer, or name it: make PYTHON=python3.12 ..." >&2; exit 2; }
+	@$(PYTHON) scripts/setup_env.py $*
+
+$(DONE)/torch: $(DONE)/dev
+	@$(PYTHON) scripts/setup_env.py torch "$(TORCH)"
