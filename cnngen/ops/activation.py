@@ -50,12 +50,17 @@ class Activation:
     """An activation function with its parameters.
 
     `clip` limits to [alpha, beta]; `leaky_relu` has slope alpha below zero; `hard_sigmoid` is
-    clip(alpha x + beta, 0, 1).
+    clip(alpha x + beta, 0, 1). Both are rounded to float32 here, like every number of a network: the
+    kernel and the reference then compute with the same ones.
     """
 
     function: str
     alpha: float = 0.0
     beta: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("alpha", "beta"):
+            object.__setattr__(self, name, float(np.float32(getattr(self, name))))
 
     def __str__(self) -> str:
         return self.function
