@@ -1,0 +1,205 @@
+"""Holds a compiled network against the float64 reference: layer by layer, on integers, end to end.
+
+Three independent questions:
+
+1. *Is every layer right on real data?* Each node's output, as the native code computed it, against
+   the reference run on the native inputs of that node, so that errors neither hide nor pile up. An
+   error above the node's sound bound (`Bound.limit`) fails, one above `Bound.alarm` warns.
+2. *Is every index right?* Each layer alone on small integers, where float32 makes no error and the
+   result must be equal bit for bit (`verify_integers`).
+3. *Is the whole network the one that was asked for?* Native output against the reference of the
+   graph as loaded, before any pass. No sound bound is useful here (bounds grow with the product of
+   the layers' norms); the limit is measured on the network itself, see `_end_to_end`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import numpy as np
+
+from cnngen.errors import RunError
+from cnngen.ir import Array, Graph, Node
+from cnngen.reference import Feed, bind, bound, evaluate
+from cnngen.report.verify_report import Comparison, LayerReport, Mismatch, OutputReport, Report
+from cnngen.verify_integers import IntegerCase, integer_cases, integer_twin
+
+SAMPLES = 2
+"""Perturbed runs that estimate the end-to-end rounding error."""
+MARGIN = 10.0
+"""End-to-end errors fail above this multiple of the estimate."""
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is being checked, how many layers are done and how many there are."""
+
+
+class Verifiable(Protocol):
+    """What `verify` asks of a network; `cnngen.Network` has it."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def graph(self) -> Graph: ...
+    @property
+    def source_graph(self) -> Graph: ...
+    @property
+    def isa(self) -> str: ...
+    @property
+    def threads(self) -> int: ...
+    @property
+    def batch(self) -> int: ...
+    def __call__(self, *xs: Any) -> Any: ...
+    def trace(self, *xs: Any) -> dict[str, Array]: ...
+    def run_layer(self, name: str, inputs: list[Array], weights: Any = None) -> Array: ...
+    def pack(self, graph: Graph) -> Any: ...
+
+
+def verify(net: Verifiable, *, x: Feed | None = None, seed: int = 0, progress: Progress | None = None) -> Report:
+    """Check a compiled network; see the module's docstring for what is checked.
+
+    `x` is an input as `net` takes it, any number of images; without it, standard normal values drawn
+    with `seed`. Layers are checked on the first batch of `x`, outputs on all of it. Returns a
+    `Report`, true where nothing failed. Raises `RunError` where `x` does not fit the network.
+    """
+    start = time.perf_counter()
+    # Infinities and NaN in weights or inputs are for the comparison to judge, not for NumPy to warn about.
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        layers, outputs = _check(net, _feed(net, x, seed), seed, progress or (lambda *_: None))
+    seconds = time.perf_counter() - start
+    return Report(net.name, net.isa, net.threads, net.batch, seed, tuple(layers), tuple(outputs), seconds)
+
+
+def _check(
+    net: Verifiable, feed: dict[str, Array], seed: int, progress: Progress
+) -> tuple[list[LayerReport], list[OutputReport]]:
+    nodes = net.graph.nodes
+    cases = integer_cases(net.graph, seed)
+    blob = net.pack(integer_twin(net.graph, cases))
+    first = _batches(feed, net.batch)[0]
+    tensors = {**first, **net.trace(*first.values())}
+    layers = []
+    for position, node in enumerate(nodes):
+        progress(node.name, position, len(nodes))
+        layers.append(_check_layer(net, node, tensors, cases[node.name], blob))
+    progress("end to end", len(nodes), len(nodes))
+    return layers, _end_to_end(net, feed, seed)
+
+
+def _feed(net: Verifiable, x: Feed | None, seed: int) -> dict[str, Array]:
+    """Every input by name as float32 with a batch axis."""
+    inputs = net.graph.inputs
+    if x is None:
+        rng = np.random.default_rng(seed)
+        return {tensor.name: rng.standard_normal(tensor.type.shape, np.float32) for tensor in inputs}
+    feed = {}
+    for tensor, array in bind(inputs, x):
+        image = tensor.type.shape[1:]
+        value = np.ascontiguousarray(array, np.float32)
+        value = value[None] if value.shape == image else value
+        if value.shape[1:] != image or not len(value):
+            expected = ", ".join(map(str, image))
+            raise RunError(f"input {tensor.name} has shape {value.shape}, the network takes (batch, {expected})")
+        feed[tensor.name] = value
+    if len({len(value) for value in feed.values()}) > 1:
+        raise RunError(f"inputs have different batch sizes: {[len(value) for value in feed.values()]}")
+    return feed
+
+
+def _batches(feed: Mapping[str, Array], batch: int) -> list[dict[str, Array]]:
+    """`feed` cut into compiled batches; the last one is filled by repeating its images."""
+    images = len(next(iter(feed.values())))
+    parts = [np.resize(np.arange(low, min(low + batch, images)), batch) for low in range(0, images, batch)]
+    return [{name: value[part] for name, value in feed.items()} for part in parts]
+
+
+def _check_layer(
+    net: Verifiable, node: Node, tensors: Mapping[str, Array], case: IntegerCase, blob: Any
+) -> LayerReport:
+    floats = Comparison.of(tensors[node.name], bound(node, [tensors[name] for name in node.inputs]))
+    native = net.run_layer(node.name, list(case.inputs), weights=blob)
+    return LayerReport(
+        name=node.name,
+        kind=node.op.kind,
+        shape=net.graph.types[node.name].shape,
+        source=str(node.source) if node.source else None,
+        floats=floats,
+        integers=Comparison.of(native, case.bound(node)),
+        exactness=case.exactness,
+        reason=case.reason,
+    )
+
+
+def _end_to_end(net: Verifiable, feed: dict[str, Array], seed: int) -> list[OutputReport]:
+    """Native outputs against the reference of the graph as loaded.
+
+    The limit is an estimate, not a proof: the reference is run again with every element of every
+    tensor moved by its layer's alarm bound, sign at random (stochastic arithmetic as in Vignes, A
+    stochastic arithmetic for reliable scientific computation, 1993), which carries the allowed
+    errors through the network as it really amplifies them. Rounding errors of correct kernels are
+    several times smaller; a wrong pass, layout or buffer is orders of magnitude larger.
+    """
+    results = net(*feed.values())
+    arrays = list(results) if isinstance(results, list | tuple) else [results]
+    reference, perturbed = _perturbed_reference(net.source_graph, feed, np.random.default_rng([seed, 2**31]))
+    reports = []
+    for name, native in zip(net.source_graph.outputs, arrays, strict=True):
+        value = reference[name]
+        actual = np.asarray(native, np.float64)
+        estimate = max(_relative(sample, value) for sample in np.split(perturbed[name], SAMPLES))
+        # Half a unit in the last place for networks that only move data and make no error.
+        limit = MARGIN * estimate + 2.0**-24
+        top1, tie = _top1(actual, value)
+        reports.append(OutputReport(name, _relative(actual, value), estimate, limit, len(value), top1, tie))
+    return reports
+
+
+def _perturbed_reference(
+    graph: Graph, feed: Mapping[str, Array], rng: np.random.Generator
+) -> tuple[dict[str, Array], dict[str, Array]]:
+    """Outputs of the reference, and of `SAMPLES` perturbed runs one behind the other along the batch."""
+    clean = {name: np.asarray(value, np.float64) for name, value in feed.items()}
+    moved = {name: np.concatenate([value] * SAMPLES) for name, value in clean.items()}
+    last_use = {name: position for position, node in enumerate(graph.nodes) for name in node.inputs}
+    for position, node in enumerate(graph.nodes):
+        found = bound(node, [clean[name] for name in node.inputs])
+        clean[node.name] = found.value
+        value = evaluate(node, [moved[name] for name in node.inputs])
+        signs = rng.integers(0, 2, value.shape, dtype=np.int8) * 2 - 1
+        moved[node.name] = value + signs * np.concatenate([found.alarm] * SAMPLES)
+        for name in set(node.inputs):
+            if last_use[name] == position and name not in graph.outputs:
+                del clean[name], moved[name]
+    return clean, moved
+
+
+def _relative(actual: Array, value: Array) -> float:
+    """L2 norm of the difference over that of `value`; infinite where one is NaN and the other is not."""
+    if actual.shape != value.shape:
+        return float("inf")
+    with np.errstate(all="ignore"):
+        same = (actual == value) | (np.isnan(actual) & np.isnan(value))
+        difference = float(np.linalg.norm(np.where(same, 0.0, actual - value)))
+        norm = float(np.linalg.norm(np.where(np.isfinite(value), value, 0.0)))
+    if difference == 0:
+        return 0.0
+    return difference / norm if norm and np.isfinite(difference) else float("inf")
+
+
+def _top1(actual: Array, value: Array) -> tuple[int | None, float | None]:
+    """How many images agree in their largest class, and the widest margin among those that do not.
+
+    For vectors of classes only: rank 2, or rank 4 with one pixel.
+    """
+    if actual.shape != value.shape or value.shape[-1] < 2 or value.size != len(value) * max(value.shape[1:]):
+        return None, None
+    native, wanted = actual.reshape(len(value), -1), value.reshape(len(value), -1)
+    rows = np.arange(len(value))
+    chosen, best = native.argmax(axis=1), wanted.argmax(axis=1)
+    agrees = chosen == best
+    margins = wanted[rows, best] - wanted[rows, chosen]
+    return int(agrees.sum()), float(margins[~agrees].max()) if not agrees.all() else None
+
+
+__all__ = ["Comparison", "LayerReport", "Mismatch", "OutputReport", "Report", "verify"]

@@ -1,0 +1,181 @@
+"""Inputs and weights on which float32 arithmetic makes no rounding error at all.
+
+Integers times a power of two: as long as ``sum |x||w| + |b| + |r|``, in units of that power, stays
+below 2^24, every product and every partial sum is a float32 number, whatever the order of the sum,
+with or without fused multiply-add. A kernel must then equal the reference bit for bit, and a tap,
+a tail or an offset that is wrong cannot hide behind a tolerance. The power of two is chosen so that
+sums are a few units large: activations that saturate, such as relu6, still see their whole range.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import assert_never
+
+import numpy as np
+
+from cnngen.ir import Array, Graph, Node, TensorType
+from cnngen.ops import (
+    LRN,
+    Activate,
+    Activation,
+    Add,
+    BatchNorm,
+    Bound,
+    Concat,
+    Conv2D,
+    Dense,
+    Flatten,
+    GlobalPool2D,
+    Identity,
+    Pool2D,
+    Softmax,
+    Transpose,
+)
+from cnngen.report.verify_report import Exactness
+
+INTEGER_RANGE = 2**24
+"""Integers up to here are float32 numbers."""
+LARGEST = 15
+"""Magnitude of inputs and weights where the number of taps allows it."""
+SPREAD = 2.0
+"""Standard deviation of the sums, in units of the activation functions."""
+
+
+@dataclass(frozen=True, eq=False)
+class IntegerCase:
+    """Inputs and weights for one node, and how exactly a kernel must reproduce the reference."""
+
+    inputs: tuple[Array, ...]
+    weights: dict[str, Array]
+    exactness: Exactness
+    reason: str
+
+    def bound(self, node: Node) -> Bound:
+        """The reference on these inputs, with what a correct kernel may be off."""
+        twin = replace(node, weights=self.weights)
+        weights = {role: np.asarray(array, np.float64) for role, array in twin.weights.items()}
+        inputs = [np.asarray(x, np.float64) for x in self.inputs]
+        if self.exactness == "bound":
+            return twin.op.bound(inputs, weights)
+        if self.exactness == "exact":
+            return Bound.exact(twin.op.evaluate(inputs, weights))
+        activation = activation_of(node)
+        assert activation is not None
+        linear = twin.op if isinstance(twin.op, Activate) else _without_activation(twin.op)
+        before = inputs[0] if isinstance(linear, Activate) else linear.evaluate(inputs, weights)
+        return activation.bound(Bound.exact(before))
+
+
+def integer_cases(graph: Graph, seed: int) -> dict[str, IntegerCase]:
+    """A case for every node. Each depends on `seed` and the node's position only."""
+    return {
+        node.name: _case(node, graph.input_types(node), np.random.default_rng([seed, position]))
+        for position, node in enumerate(graph.nodes)
+    }
+
+
+def integer_twin(graph: Graph, cases: dict[str, IntegerCase]) -> Graph:
+    """`graph` with the weights of `cases`."""
+    nodes = [replace(node, weights=MappingProxyType(cases[node.name].weights)) for node in graph.nodes]
+    return replace(graph, nodes=tuple(nodes))
+
+
+def activation_of(node: Node) -> Activation | None:
+    """The activation function that the node ends with."""
+    op = node.op
+    return op.activation if isinstance(op, Conv2D | Dense | Add | Activate) else None
+
+
+def _case(node: Node, types: Sequence[TensorType], rng: np.random.Generator) -> IntegerCase:
+    op = node.op
+    match op:
+        case Conv2D():
+            taps = math.prod(op.weight_shapes(types)["weight"][:3])
+            return _sum_of_products(node, types, taps, rng)
+        case Dense():
+            return _sum_of_products(node, types, types[0].shape[1], rng)
+        case Add():
+            inputs = tuple(_integers(t.shape, max(2, 8 // len(types)), rng) for t in types)
+            return _activated(node, inputs, {}, "integers")
+        case Activate():
+            return _activated(node, (_integers(types[0].shape, 128, rng) / np.float32(16),), {}, "sixteenths")
+        case Pool2D(reduction="avg") | GlobalPool2D(reduction="avg"):
+            inputs = (_integers(types[0].shape, 99, rng),)
+            counts = _divisors(op, types[0])
+            if all(count & (count - 1) == 0 for count in counts):
+                return IntegerCase(inputs, {}, "exact", "integers divided by a power of two")
+            return IntegerCase(inputs, {}, "bound", f"divides by {max(counts)}, no power of two")
+        case Pool2D() | GlobalPool2D() | Concat() | Flatten() | Transpose() | Identity():
+            return IntegerCase(tuple(_integers(t.shape, 9999, rng) for t in types), {}, "exact", "copies or compares")
+        case BatchNorm():
+            return IntegerCase(
+                (_integers(types[0].shape, LARGEST, rng),), dict(node.weights), "bound", "rounds scale and shift"
+            )
+        case LRN():
+            return IntegerCase((_integers(types[0].shape, LARGEST, rng),), {}, "bound", "a power of a sum")
+        case Softmax():
+            return IntegerCase((_integers(types[0].shape, 8, rng),), {}, "bound", "exponentials")
+        case _:
+            assert_never(op)
+
+
+def _sum_of_products(node: Node, types: Sequence[TensorType], taps: int, rng: np.random.Generator) -> IntegerCase:
+    """Integer inputs, and weights, bias and residual that are multiples of one power of two."""
+    largest = min(LARGEST, math.isqrt(INTEGER_RANGE // (2 * taps)))
+    shapes = node.op.weight_shapes(types)
+    if largest < 1:
+        inputs = tuple(_integers(t.shape, 1, rng) for t in types)
+        weights = {role: _integers(shape, 1, rng) for role, shape in shapes.items()}
+        return IntegerCase(inputs, weights, "bound", f"{taps} taps: their sum may leave the exact integers")
+    # Uniform on -m..m has variance m (m + 1) / 3.
+    spread = math.sqrt(taps) * largest * (largest + 1) / 3
+    unit = np.float32(2.0 ** -max(round(math.log2(spread / SPREAD)), 0))
+    # Bias and residual take at most what the products leave of the exact integers, a quarter each.
+    offset = max(min(round(SPREAD / float(unit)), INTEGER_RANGE // 4), 1)
+    residuals = [_integers(t.shape, offset, rng) * unit for t in types[1:]]
+    inputs = (_integers(types[0].shape, largest, rng), *residuals)
+    weights = {"weight": _integers(shapes["weight"], largest, rng) * unit}
+    if "bias" in shapes:
+        weights["bias"] = _integers(shapes["bias"], offset, rng) * unit
+    return _activated(node, inputs, weights, f"{taps} taps of at most {largest}x{largest}")
+
+
+def _activated(node: Node, inputs: tuple[Array, ...], weights: dict[str, Array], reason: str) -> IntegerCase:
+    """The case of an op that is exact on these inputs, as far as its activation lets it be."""
+    activation = activation_of(node)
+    if activation is None or _exact_on_integers(activation):
+        return IntegerCase(inputs, weights, "exact", reason)
+    return IntegerCase(inputs, weights, "activation", f"{activation} rounds")
+
+
+def _exact_on_integers(activation: Activation) -> bool:
+    match activation.function:
+        case "relu" | "relu6":
+            return True
+        case "clip":
+            return all(float(np.float32(limit)) == limit for limit in (activation.alpha, activation.beta))
+        case "leaky_relu":
+            # A product with a power of two only moves the exponent.
+            return activation.alpha == 0 or abs(math.frexp(activation.alpha)[0]) == 0.5
+    return False
+
+
+def _without_activation(op: object) -> Conv2D | Dense | Add:
+    assert isinstance(op, Conv2D | Dense | Add)
+    return replace(op, activation=None)
+
+
+def _divisors(op: Pool2D | GlobalPool2D, x: TensorType) -> list[int]:
+    if isinstance(op, GlobalPool2D):
+        return [x.shape[1] * x.shape[2]]
+    counts = op.window_counts(op.infer([x]), x.shape)
+    return sorted({int(count) for count in counts.ravel()})
+
+
+def _integers(shape: tuple[int, ...], largest: int, rng: np.random.Generator) -> Array:
+    """Uniform integers from -largest to largest as float32."""
+    return rng.integers(-largest, largest, shape, endpoint=True, dtype=np.int32).astype(np.float32)
