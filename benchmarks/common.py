@@ -9,20 +9,21 @@ from __future__ import annotations
 import json
 import os
 import platform
+import statistics
 import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from time import perf_counter_ns
 from typing import Any
 
-import numpy as np
-
 REPOSITORY = Path(__file__).resolve().parent.parent
 RESULTS = REPOSITORY / "benchmarks" / "results"
 
-# OpenMP and BLAS read these once, when their libraries load: a benchmark imports this module first.
+# OpenMP and BLAS read these once, when their libraries load. So this module does without NumPy, and a
+# benchmark calls `use_one_thread` before it imports anything else.
 SINGLE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
@@ -34,17 +35,21 @@ class Timing:
 
     @property
     def median(self) -> float:
-        return float(np.median(self.slices))
+        return statistics.median(self.slices)
 
     @property
     def low(self) -> float:
         """First decile."""
-        return float(np.quantile(self.slices, 0.1))
+        return self._deciles[0]
 
     @property
     def high(self) -> float:
         """Ninth decile."""
-        return float(np.quantile(self.slices, 0.9))
+        return self._deciles[-1]
+
+    @property
+    def _deciles(self) -> list[float]:
+        return statistics.quantiles(self.slices, n=10, method="inclusive")
 
     def as_json(self) -> dict[str, float | int]:
         return {"median_s": self.median, "p10_s": self.low, "p90_s": self.high, "slices": len(self.slices)}
@@ -114,7 +119,7 @@ def machine_facts() -> dict[str, Any]:
         "load_before": round(os.getloadavg()[0], 2),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
-        "numpy": np.__version__,
+        "numpy": version("numpy"),
         "compiler": _first_line([*os.environ.get("CC", "cc").split(), "--version"]),
     }
 
