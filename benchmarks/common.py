@@ -115,7 +115,7 @@ def machine_facts() -> dict[str, Any]:
         "commit": _commit(),
         "cpu": _cpu_model(),
         "simd": _simd(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": os.cpu_count(),
         "load_before": round(os.getloadavg()[0], 2),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),

@@ -203,7 +203,8 @@ def main() -> int:
     parser.add_argument("--no-compile-times", action="store_true", help="skip the fresh processes")
     options = parser.parse_args()
 
-    core = common.pin(options.core)
+    machine = common.machine_facts()
+    machine |= {"core": common.pin(options.core), "onnxruntime": onnxruntime.__version__}
     with np.load(specs_folder() / "data" / "digits.npz") as file:
         images = file["images"][..., None].astype(np.float32) / 255
     with cnngen.compile(SPEC, threads=1) as network, cnngen.compile(smallest_network(), threads=1) as smallest:
@@ -219,7 +220,7 @@ def main() -> int:
         )
         result = {
             "benchmark": "LeNet, batch 1, one thread, fp32",
-            "machine": common.machine_facts() | {"core": core, "onnxruntime": onnxruntime.__version__},
+            "machine": machine,
             "isa": network.isa,
             "macs": macs,
             "largest_difference": difference,
