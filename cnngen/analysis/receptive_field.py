@@ -1,0 +1,247 @@
+"""Receptive fields: which part of every input an element of every tensor depends on.
+
+Per axis, element i of a tensor depends on pixels ``first + i jump`` to ``first + i jump + size - 1``
+of the input. A window of kernel k, stride s, dilation d behind a padding p takes
+
+    size' = size + d (k - 1) jump,    jump' = s jump,    first' = first - p jump.
+
+Source: Araujo, Norris, Sim, "Computing Receptive Fields of Convolutional Neural Networks", Distill,
+2019. Where paths of a graph meet, the field is the smallest interval that holds both; where they
+disagree in jump, it differs from element to element and `clear` is False.
+
+That closed form speaks of an image without borders. `AxisField.start` and `stop` are exact for the
+image that the network takes: they leave out what lies in the padding of any layer. The axes are
+height and width of the input, wherever they lie in a tensor; fields are unions over the channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+
+from cnngen.ir import Array, Graph, Node, TensorType
+from cnngen.ops import POINTWISE, Conv2D, Everything, Softmax, Transpose, Window
+
+NOTHING = np.iinfo(np.int64).max
+"""Start of a field that is empty because a window lies in the padding as a whole; stop is -1."""
+
+
+class Path(NamedTuple):
+    """All paths of one jump: element i sees pixels ``first + i jump`` to ``last + i jump``."""
+
+    jump: int
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, eq=False)
+class AxisField:
+    """The receptive field of a tensor along one axis of one input, in pixels of that input.
+
+    `extent` is the size of the input; `start` and `stop` hold, for each of the tensor's positions
+    along this axis, the first and last pixel that it depends on. `paths` has one entry per jump.
+    """
+
+    extent: int
+    paths: tuple[Path, ...]
+    start: Array
+    stop: Array
+
+    @property
+    def clear(self) -> bool:
+        """Whether all paths from the input agree in jump."""
+        return len(self.paths) == 1
+
+    @property
+    def jump(self) -> int:
+        """Distance of the fields of neighbours; 0 if all are the same. The largest if not `clear`."""
+        return max(path.jump for path in self.paths)
+
+    @property
+    def size(self) -> int:
+        """Number of pixels that one element sees, borders apart; the most of any if not `clear`."""
+        # A maximum of lines less a minimum of lines is convex in the index: largest at an end.
+        return max(stop - start + 1 for start, stop in map(self.interval, (0, self.positions - 1)))
+
+    @property
+    def centre(self) -> float:
+        """Middle of the first element's field; pixel i spans i - 1/2 to i + 1/2."""
+        start, stop = self.interval(0)
+        return (start + stop) / 2
+
+    @property
+    def padding(self) -> tuple[int, int]:
+        """How far the fields of the first and of the last element reach out of the image."""
+        return max(-self.interval(0)[0], 0), max(self.interval(self.positions - 1)[1] - self.extent + 1, 0)
+
+    @property
+    def positions(self) -> int:
+        """Size of the tensor along this axis."""
+        return len(self.start)
+
+    @property
+    def sees_everything(self) -> bool:
+        """Whether the field of every element reaches from the first to the last pixel."""
+        return bool((self.start <= 0).all() and (self.stop >= self.extent - 1).all())
+
+    @property
+    def largest(self) -> int:
+        """Most pixels between the first and the last one that any element depends on, ends included."""
+        return int(np.max(np.where(self.stop < 0, 0, self.stop - self.start + 1)))
+
+    def interval(self, index: int) -> tuple[int, int]:
+        """First and last pixel of the field of element `index`, as if the image had no borders."""
+        return (
+            min(path.first + index * path.jump for path in self.paths),
+            max(path.last + index * path.jump for path in self.paths),
+        )
+
+    def support(self, index: int) -> tuple[int, int] | None:
+        """First and last pixel of the image that element `index` depends on; None if it is padding only."""
+        if self.stop[index] < 0:
+            return None
+        return int(self.start[index]), int(self.stop[index])
+
+
+@dataclass(frozen=True, eq=False)
+class ReceptiveField:
+    """Fields along height and width of one input; `spatial` is False behind a flatten."""
+
+    height: AxisField
+    width: AxisField
+    spatial: bool = True
+
+    @property
+    def axes(self) -> tuple[AxisField, AxisField]:
+        return self.height, self.width
+
+    @property
+    def clear(self) -> bool:
+        return self.height.clear and self.width.clear
+
+    @property
+    def sees_everything(self) -> bool:
+        return self.height.sees_everything and self.width.sees_everything
+
+
+Fields = Mapping[str, Mapping[str, ReceptiveField]]
+"""For every tensor, by the name of each image input that it depends on, its field."""
+
+
+def receptive_fields(graph: Graph) -> Fields:
+    """Fields of all tensors of a typed graph relative to all inputs of rank 4.
+
+    A tensor that does not depend on an input has no entry for it; inputs of rank 2 have no axes.
+    """
+    fields: dict[str, dict[str, ReceptiveField]] = {}
+    for tensor in graph.inputs:
+        fields[tensor.name] = {tensor.name: own_field(graph, tensor.name)} if len(tensor.type.shape) == 4 else {}
+    for node in graph.nodes:
+        merged: dict[str, ReceptiveField] = {}
+        for position, name in enumerate(node.inputs):
+            window = step(node, graph.input_types(node), position)
+            for origin, field in fields[name].items():
+                seen = through(field, window, graph.types[node.name])
+                merged[origin] = union(merged[origin], seen) if origin in merged else seen
+        fields[node.name] = merged
+    return fields
+
+
+def image_axes(graph: Graph, name: str) -> tuple[int, int]:
+    """Which axes of an input are height and width: (2, 3) where it is moved to channels-last first."""
+    readers = [node.op for node in graph.nodes if name in node.inputs]
+    channels_first = bool(readers) and all(op == Transpose((0, 2, 3, 1)) for op in readers)
+    return (2, 3) if channels_first else (1, 2)
+
+
+def own_field(graph: Graph, name: str) -> ReceptiveField:
+    """The field of an input relative to itself: every pixel sees itself."""
+    shape = graph.types[name].shape
+    height, width = (
+        AxisField(shape[axis], (Path(1, 0, 0),), np.arange(shape[axis]), np.arange(shape[axis]))
+        for axis in image_axes(graph, name)
+    )
+    return ReceptiveField(height, width)
+
+
+def step(node: Node, types: Sequence[TensorType], position: int) -> Window | Everything:
+    """What `node` sees of its input number `position`."""
+    if isinstance(node.op, Conv2D) and position == 1:
+        return POINTWISE  # the residual
+    if isinstance(node.op, Softmax) and len(types[0].shape) == 2:
+        return Everything()  # the axis it normalises holds the positions too
+    if isinstance(node.op, Transpose) and node.op.axes not in ((0, 2, 3, 1), (0, 3, 1, 2)):
+        return Everything()  # mixes the image's axes; no layout of a network does
+    return node.op.field(types)
+
+
+def through(field: ReceptiveField, window: Window | Everything, output: TensorType) -> ReceptiveField:
+    """The field behind an op with this window whose output has type `output`."""
+    spatial = field.spatial and len(output.shape) == 4
+    if isinstance(window, Everything):
+        return ReceptiveField(collapsed(field.height), collapsed(field.width), spatial)
+    if window == POINTWISE:
+        return replace(field, spatial=spatial)
+    height, width = (
+        slid(axis_field, window, axis, output.shape[1 + axis]) for axis, axis_field in enumerate(field.axes)
+    )
+    return ReceptiveField(height, width, spatial)
+
+
+def slid(field: AxisField, window: Window, axis: int, positions: int) -> AxisField:
+    """The field behind a window that takes `positions` steps along `axis`."""
+    reach = window.dilation[axis] * (window.kernel[axis] - 1)
+    begin = window.padding[2 * axis]
+    paths = tuple(
+        Path(
+            path.jump * window.stride[axis],
+            path.first - begin * path.jump,
+            path.last + (reach - begin) * path.jump,
+        )
+        for path in field.paths
+    )
+    taps, inside = window_taps(window, axis, field.positions, positions)
+    start = np.where(inside, field.start[taps], NOTHING).min(axis=1)
+    stop = np.where(inside, field.stop[taps], -1).max(axis=1)
+    return AxisField(field.extent, paths, start, stop)
+
+
+def window_taps(window: Window, axis: int, size: int, positions: int) -> tuple[Array, Array]:
+    """For each step and tap of a window the index it reads, and whether that lies inside the tensor.
+
+    Both have shape (positions, kernel); indices in the padding are given as 0 and not inside.
+    """
+    steps = np.arange(positions) * window.stride[axis] - window.padding[2 * axis]
+    taps = steps[:, None] + window.dilation[axis] * np.arange(window.kernel[axis])
+    inside = (taps >= 0) & (taps < size)
+    return np.where(inside, taps, 0), inside
+
+
+def collapsed(field: AxisField) -> AxisField:
+    """The field of an element that depends on all positions: what they see together, a single position."""
+    start, stop = field.start.min(keepdims=True), field.stop.max(keepdims=True)
+    if stop[0] < 0:
+        return AxisField(field.extent, (Path(0, 0, -1),), start, stop)
+    return AxisField(field.extent, (Path(0, int(start[0]), int(stop[0])),), start, stop)
+
+
+def union(a: ReceptiveField, b: ReceptiveField) -> ReceptiveField:
+    """The field of a tensor that two tensors of these fields flow into."""
+    return ReceptiveField(joined(a.height, b.height), joined(a.width, b.width), a.spatial and b.spatial)
+
+
+def joined(a: AxisField, b: AxisField) -> AxisField:
+    """Paths of one jump become one; with a single position the jump does not matter."""
+    if a.positions != b.positions:  # flattened tensors of different size: positions no longer correspond
+        a, b = collapsed(a), collapsed(b)
+    by_jump: dict[int, Path] = {}
+    for path in (*a.paths, *b.paths):
+        other = by_jump.get(path.jump, path)
+        by_jump[path.jump] = Path(path.jump, min(path.first, other.first), max(path.last, other.last))
+    paths = tuple(by_jump[jump] for jump in sorted(by_jump))
+    if a.positions == 1:
+        paths = (Path(paths[-1].jump, min(path.first for path in paths), max(path.last for path in paths)),)
+    return AxisField(a.extent, paths, np.minimum(a.start, b.start), np.maximum(a.stop, b.stop))
