@@ -1,0 +1,155 @@
+"""Activation functions of the spec language: each is both a layer and a value of an `activation` field."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Self
+
+from pydantic import BeforeValidator, Field, ValidationError, WithJsonSchema, model_validator
+
+from cnngen.frontends.fields import FieldError, Model, shown
+from cnngen.frontends.suggest import suggestion
+from cnngen.ops import Activation
+
+
+class Function(Model):
+    """Base: the parameters of one activation function, and its name in a spec."""
+
+    kind: ClassVar[str]
+
+    def activation(self) -> Activation:
+        """The same function as the ops know it."""
+        return Activation(self.kind)
+
+
+class Relu(Function):
+    """``max(x, 0)``."""
+
+    kind = "relu"
+
+
+class Relu6(Function):
+    """``min(max(x, 0), 6)``."""
+
+    kind = "relu6"
+
+
+class Clip(Function):
+    """``min(max(x, minimum), maximum)``."""
+
+    kind = "clip"
+    minimum: float = Field(0.0, description="Lower limit")
+    maximum: float = Field(1.0, description="Upper limit")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.minimum > self.maximum:
+            raise FieldError(f"minimum {self.minimum} exceeds maximum {self.maximum}", "swap the two")
+        return self
+
+    def activation(self) -> Activation:
+        return Activation("clip", self.minimum, self.maximum)
+
+
+class LeakyRelu(Function):
+    """``x`` where it is positive, ``alpha x`` elsewhere."""
+
+    kind = "leaky_relu"
+    alpha: float = Field(0.01, description="Slope below zero")
+
+    def activation(self) -> Activation:
+        return Activation("leaky_relu", self.alpha)
+
+
+class Sigmoid(Function):
+    """``1 / (1 + exp(-x))``."""
+
+    kind = "sigmoid"
+
+
+class Tanh(Function):
+    """``tanh(x)``."""
+
+    kind = "tanh"
+
+
+class HardSigmoid(Function):
+    """``min(max(alpha x + beta, 0), 1)``; the defaults are those of PyTorch and Keras 3."""
+
+    kind = "hard_sigmoid"
+    alpha: float = Field(1 / 6, description="Slope; ONNX has 0.2")
+    beta: float = Field(0.5, description="Value at zero")
+
+    def activation(self) -> Activation:
+        return Activation("hard_sigmoid", self.alpha, self.beta)
+
+
+class HardSwish(Function):
+    """``x * min(max(x / 6 + 1/2, 0), 1)``."""
+
+    kind = "hard_swish"
+
+
+class Silu(Function):
+    """``x / (1 + exp(-x))``, also called swish."""
+
+    kind = "silu"
+
+
+ACTIVATIONS: dict[str, type[Function]] = {function.kind: function for function in Function.__subclasses__()}
+"""Every activation function by the name it has in a spec."""
+
+
+def _activation(value: Any) -> Activation | None:
+    """The activation that `value` describes: a name, or a mapping of a name to its parameters."""
+    if value is None or value == "none" or isinstance(value, Activation):
+        return value if isinstance(value, Activation) else None
+    parameters: Any = {}
+    if isinstance(value, dict):
+        if len(value) != 1:
+            raise FieldError("must name one function", "write for example {leaky_relu: {alpha: 0.1}}")
+        [(value, parameters)] = value.items()
+    if not isinstance(value, str) or value not in ACTIVATIONS:
+        raise FieldError(
+            f"unknown activation {shown(value)}", suggestion(str(value), [*ACTIVATIONS, "none"], "functions are")
+        )
+    return _parameterised(ACTIVATIONS[value], parameters)
+
+
+def _parameterised(function: type[Function], parameters: Any) -> Activation:
+    try:
+        return function.model_validate({} if parameters is None else parameters).activation()
+    except ValidationError as error:
+        first = error.errors()[0]
+        cause = first.get("ctx", {}).get("error")
+        place = ".".join(map(str, (function.kind, *first["loc"])))
+        if isinstance(cause, FieldError):
+            raise FieldError(f"{place}: {cause.problem}", cause.remedy) from None
+        if first["type"] == "extra_forbidden":
+            known = list(function.model_fields)
+            remedy = suggestion(str(first["loc"][-1]), known, "its parameters are") if known else "it takes none"
+            raise FieldError(f"{place}: unknown parameter", remedy) from None
+        raise FieldError(f"{place}: must be a finite number, not {shown(first['input'])}") from None
+
+
+def _activation_schema() -> dict[str, Any]:
+    parameters = {
+        kind: {key: value for key, value in function.model_json_schema().items() if key not in ("title", "description")}
+        for kind, function in ACTIVATIONS.items()
+    }
+    one = {
+        "type": "object",
+        "properties": parameters,
+        "additionalProperties": False,
+        "minProperties": 1,
+        "maxProperties": 1,
+    }
+    return {"anyOf": [{"enum": [*ACTIVATIONS, "none"]}, {"type": "null"}, one]}
+
+
+ActivationField = Annotated[
+    Activation | None,
+    BeforeValidator(_activation),
+    WithJsonSchema(_activation_schema()),
+    Field(description="Activation function behind the layer: a name, or {leaky_relu: {alpha: 0.1}}"),
+]
+"""The field `activation` of a layer."""

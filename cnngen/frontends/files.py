@@ -1,0 +1,72 @@
+"""Opening what a user named: regular files only, through one handle, without following tricks."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from cnngen.errors import CnngenError, Source, SpecError
+
+KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+    stat.S_IFSOCK: "a socket",
+}
+
+
+@contextmanager
+def open_regular(
+    path: Path, error: type[CnngenError], *, source: Source | None = None, missing: str | None = None
+) -> Iterator[BinaryIO]:
+    """The regular file at `path`, open for reading; the size and identity are those of this handle.
+
+    Raises `error` where it does not exist (with the remedy `missing`), cannot be read, is something
+    else (a named pipe would block, a device never ends), or is changed while it is open.
+    """
+    source = source or Source(str(path))
+    try:
+        # O_NONBLOCK: opening a named pipe without a writer would wait for ever.
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NONBLOCK", 0))
+    except FileNotFoundError:
+        raise error(f"the file {path} does not exist", remedy=missing or "check the path", source=source) from None
+    except (OSError, ValueError) as problem:
+        raise error(f"{path} cannot be opened ({_reason(problem)})", source=source) from None
+    with os.fdopen(descriptor, "rb") as handle:
+        before = os.fstat(descriptor)
+        if not stat.S_ISREG(before.st_mode):
+            kind = KINDS.get(stat.S_IFMT(before.st_mode), "no regular file")
+            raise error(f"{path} is {kind}", remedy="give the path of a regular file", source=source)
+        try:
+            yield handle
+        except OSError as problem:
+            raise error(f"{path} cannot be read ({_reason(problem)})", source=source) from None
+        after = os.fstat(descriptor)
+        if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+            raise error(f"{path} was changed while it was read", remedy="try again", source=source)
+
+
+def inside(folder: Path, name: str, *, what: str, source: Source) -> Path:
+    """The path of `name` within `folder`; raises `SpecError` where it leads outside, links followed."""
+    remedy = f"put the file into the folder of the spec and name it relative to it, or pass {what} on the command line"
+    if "\0" in name or not name.strip():
+        raise SpecError(f"{what} {name!r} is no file name", remedy=remedy, source=source)
+    relative = Path(name)
+    if relative.is_absolute() or ".." in relative.parts:
+        raise SpecError(f"{what} {name!r} lies outside the folder of the spec", remedy=remedy, source=source)
+    try:
+        root, path = folder.resolve(), (folder / relative).resolve()
+    except (OSError, RuntimeError) as problem:
+        raise SpecError(f"{what} {name!r} cannot be followed ({problem})", remedy=remedy, source=source) from None
+    if not path.is_relative_to(root):
+        raise SpecError(f"{what} {name!r} is a link out of the folder of the spec", remedy=remedy, source=source)
+    return path
+
+
+def _reason(problem: Exception) -> str:
+    return getattr(problem, "strerror", None) or str(problem)

@@ -1,0 +1,289 @@
+"""The layers of the spec language: one class each, with its fields and the op that it becomes.
+
+To add a layer, write one class here: ``class MyLayer(Layer, kind="my_layer")`` with its fields and
+`lower`. The parser, the messages, the JSON Schema and the documentation pick it up.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal, Unpack
+
+from pydantic import ConfigDict, Field, create_model
+
+from cnngen import ops
+from cnngen.frontends.activations import ACTIVATIONS, ActivationField, Function
+from cnngen.frontends.fields import Count, Model, Name, Names, Padding, Pair, resolve_padding
+from cnngen.ops.base import Types, require_rank
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the rest of the spec says about how layers are read.
+
+    `flatten_order` numbers the elements of an image as the framework did that trained the weights.
+    """
+
+    flatten_order: Literal["hwc", "chw"] = "hwc"
+
+
+class Common(Model):
+    """Fields of every layer and of every use of a block."""
+
+    name: Name | None = Field(None, description="Name of the layer and of its output; by default the kind and a number")
+    inputs: Names | None = Field(None, description="Layers that this one reads; by default the one before it")
+    when: bool = Field(True, description="With false the layer is left out, and its name stands for its input")
+    repeat: Annotated[int, Field(ge=0, le=10_000)] = Field(
+        1, description="How many such layers follow each other, each reading the one before"
+    )
+
+
+class Layer(Common):
+    """Base of the layers. `arity` is the number of inputs: 1, or None for two and more."""
+
+    kind: ClassVar[str]
+    arity: ClassVar[int | None] = 1
+
+    def __init_subclass__(cls, kind: str | None = None, **options: Unpack[ConfigDict]) -> None:
+        super().__init_subclass__(**options)
+        if kind is not None:
+            cls.kind = kind
+            LAYERS[kind] = cls
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **_: object) -> None:
+        """Pydantic hands the `kind` on; `__init_subclass__` has dealt with it."""
+
+    @abstractmethod
+    def lower(self, inputs: Types, options: Options) -> ops.Op:
+        """The op that this layer becomes for inputs of these types; raises `ShapeError`."""
+
+
+LAYERS: dict[str, type[Layer]] = {}
+"""Every layer by its kind, as it is written in a spec."""
+
+
+class Windowed(Layer):
+    """Base of the layers that slide a window over the image."""
+
+    stride: Pair = Field((1, 1), description="Step of the window: a number or [h, w]")
+    padding: Padding = Field((0, 0, 0, 0), description="valid, same, same_lower, a number, [h, w] or [t, b, l, r]")
+    dilation: Pair = Field((1, 1), description="Distance of the window's elements: a number or [h, w]")
+
+    def _pads(self, inputs: Types, kernel: tuple[int, int], stride: tuple[int, int]) -> tuple[int, int, int, int]:
+        require_rank(inputs, 4, self.kind)
+        _, height, width, _ = inputs[0].shape
+        return resolve_padding(self.padding, (height, width), kernel, stride, self.dilation)
+
+
+class Conv2D(Windowed, kind="conv2d"):
+    """Two-dimensional convolution (cross-correlation) with zero padding.
+
+    Becomes `ops.Conv2D`. Weights: `weight`, and `bias` unless `bias: false`.
+    """
+
+    filters: Count = Field(description="Number of output channels")
+    kernel: Pair = Field(description="Window: a number or [h, w]")
+    groups: Count = Field(1, description="Input and output channels in so many separate groups")
+    bias: bool = Field(True, description="Whether a bias is added to each output channel")
+    activation: ActivationField = None
+
+    def lower(self, inputs: Types, options: Options) -> ops.Conv2D:
+        return ops.Conv2D(
+            filters=self.filters,
+            kernel=self.kernel,
+            stride=self.stride,
+            padding=self._pads(inputs, self.kernel, self.stride),
+            dilation=self.dilation,
+            groups=self.groups,
+            use_bias=self.bias,
+            activation=self.activation,
+        )
+
+
+class DepthwiseConv2D(Windowed, kind="depthwise_conv2d"):
+    """Convolution of every channel by itself, with `multiplier` filters for each.
+
+    Becomes `ops.Conv2D` with as many groups as input channels; filter m of channel c gives output
+    channel c * multiplier + m. Weights: `weight`, and `bias` unless `bias: false`.
+    """
+
+    kernel: Pair = Field(description="Window: a number or [h, w]")
+    multiplier: Count = Field(1, description="Filters for each input channel")
+    bias: bool = Field(True, description="Whether a bias is added to each output channel")
+    activation: ActivationField = None
+
+    def lower(self, inputs: Types, options: Options) -> ops.Conv2D:
+        padding = self._pads(inputs, self.kernel, self.stride)
+        channels = inputs[0].shape[3]
+        return ops.Conv2D(
+            filters=channels * self.multiplier,
+            kernel=self.kernel,
+            stride=self.stride,
+            padding=padding,
+            dilation=self.dilation,
+            groups=channels,
+            use_bias=self.bias,
+            activation=self.activation,
+        )
+
+
+class Pool(Windowed):
+    """Base of pooling over windows."""
+
+    kernel: Pair = Field(description="Window: a number or [h, w]")
+    stride: Pair | None = Field(None, description="Step of the window, by default the kernel")  # type: ignore[assignment]  # optional here
+    ceil_mode: bool = Field(False, description="Round the output size up; a window in the end padding is dropped")
+
+    def _pool(self, reduction: Literal["max", "avg"], inputs: Types, count_include_pad: bool) -> ops.Pool2D:
+        stride = self.stride or self.kernel
+        return ops.Pool2D(
+            reduction=reduction,
+            kernel=self.kernel,
+            stride=stride,
+            padding=self._pads(inputs, self.kernel, stride),
+            dilation=self.dilation,
+            ceil_mode=self.ceil_mode,
+            count_include_pad=count_include_pad,
+        )
+
+
+class MaxPool(Pool, kind="max_pool"):
+    """Maximum over a window; padding never wins. Becomes `ops.Pool2D`."""
+
+    def lower(self, inputs: Types, options: Options) -> ops.Pool2D:
+        return self._pool("max", inputs, False)
+
+
+class AvgPool(Pool, kind="avg_pool"):
+    """Average over a window. Becomes `ops.Pool2D`."""
+
+    count_include_pad: bool = Field(False, description="Whether padding counts in the divisor")
+
+    def lower(self, inputs: Types, options: Options) -> ops.Pool2D:
+        return self._pool("avg", inputs, self.count_include_pad)
+
+
+class GlobalAvgPool(Layer, kind="global_avg_pool"):
+    """Average over height and width; the output is 1 x 1 x channels. Becomes `ops.GlobalPool2D`."""
+
+    def lower(self, inputs: Types, options: Options) -> ops.GlobalPool2D:
+        return ops.GlobalPool2D("avg")
+
+
+class GlobalMaxPool(Layer, kind="global_max_pool"):
+    """Maximum over height and width; the output is 1 x 1 x channels. Becomes `ops.GlobalPool2D`."""
+
+    def lower(self, inputs: Types, options: Options) -> ops.GlobalPool2D:
+        return ops.GlobalPool2D("max")
+
+
+class Dense(Layer, kind="dense"):
+    """Fully connected layer on a flat input. Becomes `ops.Dense`.
+
+    Weights: `weight`, and `bias` unless `bias: false`.
+    """
+
+    units: Count = Field(description="Number of outputs")
+    bias: bool = Field(True, description="Whether a bias is added to each output")
+    activation: ActivationField = None
+
+    def lower(self, inputs: Types, options: Options) -> ops.Dense:
+        return ops.Dense(self.units, self.bias, self.activation)
+
+
+class BatchNorm(Layer, kind="batch_norm"):
+    """``gamma (x - mean) / sqrt(variance + epsilon) + beta`` for each channel. Becomes `ops.BatchNorm`.
+
+    Weights: `gamma`, `beta`, `mean`, `variance`.
+    """
+
+    epsilon: float = Field(1e-5, ge=0, description="Added to the variance")
+
+    def lower(self, inputs: Types, options: Options) -> ops.BatchNorm:
+        return ops.BatchNorm(self.epsilon)
+
+
+class LRN(Layer, kind="lrn"):
+    """``x / (bias + alpha / size * sum x^2)^beta`` over `size` neighbouring channels. Becomes `ops.LRN`.
+
+    Alpha is divided by the size, as in Caffe, ONNX and PyTorch; the paper (Krizhevsky et al., 2012)
+    does not divide.
+    """
+
+    size: Count = Field(5, description="Number of channels in the sum, the own one included")
+    alpha: float = Field(1e-4, ge=0)
+    beta: float = Field(0.75)
+    bias: float = Field(1.0, gt=0)
+
+    def lower(self, inputs: Types, options: Options) -> ops.LRN:
+        return ops.LRN(self.size, self.alpha, self.beta, self.bias)
+
+
+class Add(Layer, kind="add"):
+    """Sum of the `inputs`, which have one shape. Becomes `ops.Add`."""
+
+    arity = None
+    activation: ActivationField = None
+
+    def lower(self, inputs: Types, options: Options) -> ops.Add:
+        return ops.Add(self.activation)
+
+
+class Concat(Layer, kind="concat"):
+    """The `inputs` one behind the other along the channels. Becomes `ops.Concat`."""
+
+    arity = None
+
+    def lower(self, inputs: Types, options: Options) -> ops.Concat:
+        return ops.Concat()
+
+
+class Flatten(Layer, kind="flatten"):
+    """All axes but the batch in one. Becomes `ops.Flatten`.
+
+    The elements are numbered as in the framework that trained the weights: `hwc` for Keras, `chw`
+    for PyTorch; `order` overrides that.
+    """
+
+    order: Literal["hwc", "chw"] | None = Field(None, description="hwc or chw; by default that of the weights format")
+
+    def lower(self, inputs: Types, options: Options) -> ops.Flatten:
+        return ops.Flatten(self.order or options.flatten_order)
+
+
+class Softmax(Layer, kind="softmax"):
+    """``exp(x) / sum exp(x)`` over the channels. Becomes `ops.Softmax`."""
+
+    def lower(self, inputs: Types, options: Options) -> ops.Softmax:
+        return ops.Softmax()
+
+
+class Dropout(Layer, kind="dropout"):
+    """Nothing at inference. Becomes `ops.Identity`; `rate` is only for the reader."""
+
+    rate: float = Field(0.5, ge=0, lt=1, description="Share of elements dropped in training")
+
+    def lower(self, inputs: Types, options: Options) -> ops.Identity:
+        return ops.Identity()
+
+
+class ActivationLayer(Layer):
+    """Base of the activation functions as layers of their own. Becomes `ops.Activate`."""
+
+    def lower(self, inputs: Types, options: Options) -> ops.Activate:
+        assert isinstance(self, Function)
+        return ops.Activate(self.activation())
+
+
+for _function in ACTIVATIONS.values():
+    create_model(
+        _function.__name__,
+        __base__=(_function, ActivationLayer),
+        __module__=__name__,
+        __doc__=f"{_function.__doc__} Becomes `ops.Activate`.",
+        __cls_kwargs__={"kind": _function.kind},
+    )
+
+__all__ = ["LAYERS", "Common", "Layer", "Options"]

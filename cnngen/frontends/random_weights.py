@@ -1,0 +1,60 @@
+"""Random weights for benchmarks and tests: reproducible, not the identity, and of moderate results."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+
+import numpy as np
+
+from cnngen.frontends.weights import attach, needed_tensors
+from cnngen.ir import Array, Graph, Node
+from cnngen.ops import Activate, Add, BatchNorm, Conv2D, Dense, Identity
+
+
+def random_weights(graph: Graph, seed: int = 0) -> Graph:
+    """`graph`, whose types are inferred, with weights that depend on `seed` and the tensor's name only.
+
+    Kernels are normal with variance 2 / fan_in (He et al., Delving Deep into Rectifiers, 2015,
+    equation 10), which keeps the magnitude of activations. Where an addition follows, the kernel is
+    divided by the square root of the number of additions, so that a deep residual network does not
+    grow with its depth (Zhang et al., Fixup Initialization, 2019). Batch norm: gamma and variance
+    uniform in [0.5, 1.5], beta and mean normal with deviation 0.1.
+    """
+    summed = _before_additions(graph)
+    damping = 1 / math.sqrt(max(sum(isinstance(node.op, Add) for node in graph.nodes), 1))
+    arrays = {
+        name: _draw(name, node, role, shape, seed, damping if node.name in summed else 1.0)
+        for name, (node, role, shape) in needed_tensors(graph).items()
+    }
+    return attach(graph, arrays)
+
+
+def _draw(name: str, node: Node, role: str, shape: tuple[int, ...], seed: int, scale: float) -> Array:
+    digest = hashlib.sha256(f"{seed}:{name}".encode("utf-8", "surrogatepass")).digest()
+    rng = np.random.default_rng(int.from_bytes(digest[:16], "little"))
+    match role:
+        case "gamma" | "variance":
+            return rng.uniform(0.5, 1.5, shape).astype(np.float32)
+        case "weight":
+            assert isinstance(node.op, Conv2D | Dense)
+            deviation = np.float32(scale * math.sqrt(2 / math.prod(shape[:-1])))
+            return np.asarray(rng.standard_normal(shape, dtype=np.float32) * deviation)
+        case _:
+            return np.asarray(rng.standard_normal(shape, dtype=np.float32) * np.float32(0.1))
+
+
+def _before_additions(graph: Graph) -> set[str]:
+    """The convolutions and dense layers whose result reaches an addition through elementwise ops only."""
+    nodes = {node.name: node for node in graph.nodes}
+    found: set[str] = set()
+    pending = [name for node in graph.nodes if isinstance(node.op, Add) for name in node.inputs]
+    while pending:
+        node = nodes.get(pending.pop())
+        if node is None:
+            continue
+        if isinstance(node.op, Conv2D | Dense):
+            found.add(node.name)
+        elif isinstance(node.op, BatchNorm | Activate | Identity):
+            pending += node.inputs
+    return found

@@ -1,0 +1,51 @@
+"""How Keras and PyTorch store weights, and the way from there to the layout of the ops.
+
+The ops have convolution kernels as (kh, kw, in / groups, filters) and dense ones as (in, units).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from cnngen.ir import Array
+from cnngen.ops import Conv2D, Dense, Op
+
+Format = Literal["keras", "torch"]
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A shape that a file may store one array in, and how that becomes the op's own."""
+
+    shape: Shape
+    convert: Callable[[Array], Array]
+
+
+def layouts(op: Op, role: str, shape: Shape, source: Format) -> list[Layout]:
+    """The layouts that `source` may store the array `role` of `op` in; `shape` is the op's own.
+
+    The first is the usual one. Keras stores a depthwise kernel as (kh, kw, in, multiplier), which
+    is accepted beside the grouped (kh, kw, 1, in * multiplier).
+    """
+    same = Layout(shape, lambda array: array)
+    if role != "weight" or not isinstance(op, Conv2D | Dense):
+        return [same]
+    if isinstance(op, Dense):
+        return [same] if source == "keras" else [Layout(shape[::-1], np.transpose)]
+    kh, kw, channels, filters = shape
+    if source == "torch":
+        return [Layout((filters, channels, kh, kw), lambda array: array.transpose(2, 3, 1, 0))]
+    if op.groups > 1 and channels == 1:
+        depthwise = Layout((kh, kw, op.groups, filters // op.groups), lambda array: array.reshape(shape))
+        return [depthwise, same]
+    return [same]
+
+
+def other(source: Format) -> Format:
+    """The other format."""
+    return "torch" if source == "keras" else "keras"
