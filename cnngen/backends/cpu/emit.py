@@ -1,0 +1,189 @@
+"""Emission: prints a plan as C. Templates loop over what the plan says and decide nothing."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import jinja2
+
+from cnngen import resources
+from cnngen.backends.cpu.kernels import AnyKernel
+from cnngen.backends.cpu.plan import Call, Plan, Step
+from cnngen.backends.sources import SourceTree
+from cnngen.ir import Array, TensorType
+from cnngen.plan.memory import View
+
+LINES_PER_UNIT = 1200
+"""Kernel lines in one compilation unit: more units compile in parallel, each one parses the headers."""
+MAX_UNITS = 4
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A tensor in the signature of the generated function."""
+
+    parameter: str
+    label: str
+    floats: int
+    shape: str
+
+
+@dataclass(frozen=True)
+class CallText:
+    """A kernel call as printed."""
+
+    symbol: str
+    arguments: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class StepText:
+    """A step as printed."""
+
+    number: int
+    title: str
+    calls: tuple[CallText, ...]
+
+
+@functools.cache
+def environment() -> jinja2.Environment:
+    """Templates fail on anything that the plan does not say, and see nothing but what they are given."""
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader(resources.templates_folder() / "c"),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,
+    )
+
+
+def c_identifier(name: str) -> str:
+    """A C identifier and file name for a network: letters, digits and underscores, at most 40."""
+    cleaned = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")[:40].strip("_")
+    return cleaned if cleaned and not cleaned[0].isdigit() else f"net_{cleaned}".rstrip("_")
+
+
+def c_comment(text: str) -> str:
+    """`text` without anything that could end a comment, continue a line or form a trigraph."""
+    return re.sub(r"[^A-Za-z0-9 _.,:()\[\]>=+/-]", "_", text)[:160]
+
+
+def render_kernel(kernel: AnyKernel, symbol: str) -> str:
+    """The C text of one kernel."""
+    text = environment().get_template(kernel.template).render(k=kernel, symbol=symbol)
+    return re.sub(r"\n{3,}", "\n\n", text)
+
+
+def emit(plan: Plan, blob: Array, version: str) -> SourceTree:
+    """Print `plan` as a tree of C sources with the packed weights `blob` beside them."""
+    name = c_identifier(plan.name)
+    symbols = plan.kernels
+    texts = {symbols[kernel]: render_kernel(kernel, symbols[kernel]) for kernel in symbols}
+    context = _context(plan, name, version)
+    files = {
+        f"{name}.h": _render("network.h.j2", context),
+        f"{name}_internal.h": _render("internal.h.j2", context),
+        f"{name}.c": _render("network.c.j2", context),
+        "simd.h": _vocabulary(plan.target.header),
+        "vector_math.h": _vocabulary("vector_math.h"),
+    }
+    units = [f"{name}.c"]
+    for symbol, text in texts.items():
+        files[f"kernels/{symbol}.c"] = text
+    for number, steps in enumerate(partition(plan, symbols, texts)):
+        used = list(dict.fromkeys(call.symbol for step in steps for call in step.calls))
+        unit = f"{name}_steps_{number}.c"
+        files[unit] = _render("steps.c.j2", context | {"kernels": used, "steps": steps})
+        units.append(unit)
+    blobs: dict[str, Array] = {}
+    if plan.blob_floats:
+        files[f"{name}_weights.S"] = _render("weights.S.j2", context)
+        units.append(f"{name}_weights.S")
+        blobs[f"{name}_weights.bin"] = blob
+    flags = plan.target.flags
+    if plan.target.emulated:
+        flags = (*flags, f"-DCNNGEN_EMULATED_LANES={plan.target.isa.lanes}")
+    links = ("-fopenmp", "-lm") if plan.target.threads > 1 else ("-lm",)
+    return SourceTree(name, MappingProxyType(files), MappingProxyType(blobs), tuple(units), flags, links)
+
+
+def partition(plan: Plan, symbols: dict[AnyKernel, str], texts: dict[str, str]) -> list[list[StepText]]:
+    """Steps by compilation unit: steps that share their main kernel stay together, units are of like size."""
+    steps = [_step_text(number, step, symbols) for number, step in enumerate(plan.steps)]
+    groups: dict[str, list[StepText]] = {}
+    for step in steps:
+        groups.setdefault(step.calls[-1].symbol, []).append(step)
+    lines = {symbol: text.count("\n") for symbol, text in texts.items()}
+    count = min(max(sum(lines.values()) // LINES_PER_UNIT, 1), MAX_UNITS)
+    units: list[list[StepText]] = [[] for _ in range(count)]
+    load = [0] * count
+    for symbol, group in sorted(groups.items(), key=lambda item: -lines[item[0]]):
+        lightest = load.index(min(load))
+        load[lightest] += lines[symbol]
+        units[lightest] += group
+    return [sorted(unit, key=lambda step: step.number) for unit in units if unit]
+
+
+def _step_text(number: int, step: Step, symbols: dict[AnyKernel, str]) -> StepText:
+    return StepText(number, c_comment(step.title), tuple(_call_text(call, symbols[call.kernel]) for call in step.calls))
+
+
+def _call_text(call: Call, symbol: str) -> CallText:
+    params = tuple(f"call->weights + {offset}" for offset in call.params)
+    return CallText(symbol, (*map(_pointer, call.reads), *params, _pointer(call.write)))
+
+
+def _pointer(view: View) -> str:
+    base = {
+        "arena": "call->arena",
+        "input": f"call->inputs[{view.index}]",
+        "output": f"call->outputs[{view.index}]",
+    }[view.space]
+    if view.offset == 0:
+        return base
+    return f"{base} {'+' if view.offset > 0 else '-'} {abs(view.offset)}"
+
+
+def _context(plan: Plan, name: str, version: str) -> dict[str, object]:
+    graph = plan.graph
+    inputs = _parameters("input", [tensor.name for tensor in graph.inputs], graph.types)
+    outputs = _parameters("output", graph.outputs, graph.types)
+    pointers = [f"const float *{tensor.parameter}" for tensor in inputs]
+    pointers += [f"float *{tensor.parameter}" for tensor in outputs]
+    threads = plan.target.threads
+    banner = f"Generated by cnngen {version} for {plan.target.name}, {threads} thread{'s' if threads > 1 else ''}. Do not edit."
+    return {
+        "banner": banner,
+        "name": name,
+        "guard": f"CNNGEN_{name.upper()}_H",
+        "inputs": inputs,
+        "outputs": outputs,
+        "signature": ", ".join([*pointers, "void *arena"]),
+        "steps": [StepText(number, c_comment(step.title), ()) for number, step in enumerate(plan.steps)],
+        "threads": threads,
+        "arena_bytes": 4 * plan.arena.size,
+        "weight_floats": plan.blob_floats,
+    }
+
+
+def _parameters(word: str, names: Sequence[str], types: Mapping[str, TensorType]) -> list[Parameter]:
+    parameters = []
+    for index, name in enumerate(names):
+        tensor = types[name]
+        parameter = word if len(names) == 1 else f"{word}{index}"
+        parameters.append(Parameter(parameter, c_comment(name), tensor.elements, str(tensor)))
+    return parameters
+
+
+def _render(template: str, context: dict[str, object]) -> str:
+    return environment().get_template(template).render(context)
+
+
+@functools.cache
+def _vocabulary(header: str) -> str:
+    return (resources.templates_folder() / "c" / "simd" / header).read_text()

@@ -1,0 +1,204 @@
+"""Where tensors lie: which are views of others, which need a halo, which go straight to an output."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from cnngen.ir import Graph, Node
+from cnngen.ops import Conv2D, Flatten, Identity
+from cnngen.plan.memory import NO_HALO, Arena, Buffer, Halo, View, as_image, assign_offsets
+
+if TYPE_CHECKING:
+    from cnngen.backends.cpu.plan import Step
+
+
+@dataclass(frozen=True)
+class Room:
+    """A buffer of the arena before its time and offset are known."""
+
+    shape: tuple[int, int, int, int]
+    halo: Halo
+
+    @property
+    def size(self) -> int:
+        n, h, w, c = self.shape
+        top, bottom, left, right = self.halo
+        return n * (h + top + bottom) * (w + left + right) * c
+
+
+@dataclass(frozen=True, eq=False)
+class Layout:
+    """The place of every tensor; arena views are relative to their own buffer until `resolve`.
+
+    `staged` are graph inputs that are copied into the arena first, `aliases` nodes that are another
+    view of their input, `copied_outputs` the graph outputs (by number) that are copied at the end.
+    """
+
+    graph: Graph
+    views: Mapping[str, View]
+    buffers: tuple[Room, ...]
+    staged: frozenset[str]
+    aliases: frozenset[str]
+    copied_outputs: frozenset[int]
+
+    def external_input(self, name: str) -> View:
+        """Where the caller's array of a graph input lies."""
+        index = [tensor.name for tensor in self.graph.inputs].index(name)
+        return View.packed("input", index, self.graph.types[name])
+
+    def lies_in(self, name: str, host: str) -> bool:
+        """Whether `name` is a slice of `host` and need not be copied there."""
+        placement = self.graph.placements.get(name)
+        return placement is not None and placement.host == host
+
+    def resolve(self, steps: Sequence[Step]) -> tuple[Mapping[str, View], Arena, list[Step]]:
+        """Find when each buffer is in use, give it an offset, and make all views absolute."""
+        uses: dict[int, list[int]] = {index: [] for index in range(len(self.buffers))}
+        for number, step in enumerate(steps):
+            for call in step.calls:
+                for view in (*call.reads, call.write):
+                    if view.space == "arena":
+                        uses[view.index].append(number)
+        arena = assign_offsets(
+            [
+                Buffer(index, room.size, min(uses[index]), max(uses[index]), halo=room.halo, shape=room.shape)
+                for index, room in enumerate(self.buffers)
+                if uses[index]
+            ]
+        )
+        offsets = {buffer.index: buffer.offset for buffer in arena.buffers}
+
+        def absolute(view: View) -> View:
+            return replace(view, offset=view.offset + offsets[view.index]) if view.space == "arena" else view
+
+        moved = []
+        for step in steps:
+            calls = tuple(
+                replace(call, reads=tuple(map(absolute, call.reads)), write=absolute(call.write)) for call in step.calls
+            )
+            moved.append(replace(step, calls=calls))
+        views = {
+            name: absolute(view) for name, view in self.views.items() if view.space != "arena" or view.index in offsets
+        }
+        return MappingProxyType(views), arena, moved
+
+
+def halo_of(graph: Graph, node: Node) -> Halo:
+    """The zero pixels that `node`, a convolution, reads around its first input."""
+    op, (source, *_) = node.op, graph.input_types(node)
+    if not isinstance(op, Conv2D):
+        return NO_HALO
+    _, height, width, _ = as_image(source)
+    _, rows, columns, _ = as_image(graph.types[node.name])
+    top, _, left, _ = op.padding
+    bottom = (rows - 1) * op.stride[0] + op.dilation[0] * (op.kernel[0] - 1) + 1 - top - height
+    right = (columns - 1) * op.stride[1] + op.dilation[1] * (op.kernel[1] - 1) + 1 - left - width
+    return (top, max(bottom, 0), left, max(right, 0))
+
+
+def lay_out(graph: Graph) -> Layout:
+    """Decide where every tensor of `graph` lies."""
+    home = _homes(graph)
+    halos: dict[str, Halo] = {}
+    for node in graph.nodes:
+        if node.inputs:
+            root = home[node.inputs[0]]
+            old, new = halos.get(root, NO_HALO), halo_of(graph, node)
+            halos[root] = (max(old[0], new[0]), max(old[1], new[1]), max(old[2], new[2]), max(old[3], new[3]))
+    # A flattened tensor must be dense: where its source has a halo, or is a slice, it is a copy.
+    aliases = set()
+    for node in graph.nodes:
+        if not isinstance(node.op, Flatten | Identity):
+            continue
+        root = home[node.inputs[0]]
+        sliced = node.inputs[0] in graph.placements
+        if isinstance(node.op, Identity) or not (any(halos.get(root, NO_HALO)) or sliced or _reorders(graph, node)):
+            aliases.add(node.name)
+
+    views: dict[str, View] = {}
+    buffers: list[Room] = []
+    staged, copied = set(), set()
+
+    def in_arena(name: str) -> View:
+        halo = halos.get(name, NO_HALO)
+        buffers.append(Room(as_image(graph.types[name]), halo))
+        return View.packed("arena", len(buffers) - 1, graph.types[name], halo)
+
+    for index, tensor in enumerate(graph.inputs):
+        if any(halos.get(tensor.name, NO_HALO)):
+            staged.add(tensor.name)
+            views[tensor.name] = in_arena(tensor.name)
+        else:
+            views[tensor.name] = View.packed("input", index, tensor.type)
+
+    direct = _direct_outputs(graph, home, halos, aliases)
+
+    def place(name: str) -> View:
+        """The view of a tensor that a node computes; hosts are placed with their first slice."""
+        if name not in views:
+            placement = graph.placements.get(name)
+            if placement is not None:
+                host = place(placement.host)
+                views[name] = host.slice_channels(placement.channel, as_image(graph.types[name])[3])
+            elif name in direct:
+                views[name] = View.packed("output", direct[name], graph.types[name])
+            else:
+                views[name] = in_arena(name)
+        return views[name]
+
+    for node in graph.nodes:
+        if node.name in aliases:
+            source = views[node.inputs[0]]
+            if isinstance(node.op, Flatten):
+                whole = View.packed(source.space, source.index, graph.types[node.name])
+                source = replace(whole, offset=source.offset)
+            views[node.name] = source
+        else:
+            place(node.name)
+    for index, name in enumerate(graph.outputs):
+        if views[name].space != "output" or views[name].index != index:
+            copied.add(index)
+    return Layout(
+        graph, MappingProxyType(views), tuple(buffers), frozenset(staged), frozenset(aliases), frozenset(copied)
+    )
+
+
+def _homes(graph: Graph) -> dict[str, str]:
+    """For every tensor the one whose buffer it would share: through slices and plain views."""
+    home = {tensor.name: tensor.name for tensor in graph.inputs}
+    for node in reversed(graph.nodes):
+        placement = graph.placements.get(node.name)
+        home[node.name] = home[placement.host] if placement else node.name
+    for node in graph.nodes:
+        if isinstance(node.op, Identity):
+            home[node.name] = home[node.inputs[0]]
+    return home
+
+
+def _reorders(graph: Graph, node: Node) -> bool:
+    """Whether a flatten changes the order of the elements."""
+    shape = as_image(graph.types[node.inputs[0]])
+    return isinstance(node.op, Flatten) and node.op.order == "chw" and shape[3] > 1 and shape[1] * shape[2] > 1
+
+
+def _direct_outputs(
+    graph: Graph, home: Mapping[str, str], halos: Mapping[str, Halo], aliases: set[str]
+) -> dict[str, int]:
+    """Tensors that can be computed straight into the caller's output array, with its number.
+
+    An output that is a view of a tensor hands the array on to that tensor.
+    """
+    inputs = {tensor.name for tensor in graph.inputs}
+    producers = {node.name: node for node in graph.nodes}
+    direct: dict[str, int] = {}
+    for index, output in enumerate(graph.outputs):
+        name = output
+        while name in aliases:
+            name = producers[name].inputs[0]
+        if name in inputs or name in direct or home[name] != name or any(halos.get(name, NO_HALO)):
+            continue
+        direct[name] = index
+    return direct

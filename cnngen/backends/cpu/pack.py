@@ -1,0 +1,100 @@
+"""Packing: the weights of a graph in the order in which the kernels read them.
+
+The result is one float32 blob, which is embedded in the library. Packing another graph of the same
+structure gives a blob that the same library can run on.
+"""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+import numpy as np
+
+from cnngen.backends.cpu.kernels import (
+    AnyKernel,
+    ConvKernel,
+    CopyKernel,
+    DepthwiseKernel,
+    ElementwiseKernel,
+    HaloKernel,
+    LrnKernel,
+    PlanarConvKernel,
+    PoolKernel,
+    SoftmaxKernel,
+)
+from cnngen.backends.cpu.plan import Plan
+from cnngen.errors import PlanError
+from cnngen.ir import Array, Graph, Node
+from cnngen.ops import BatchNorm
+
+
+def pack(plan: Plan, graph: Graph | None = None) -> Array:
+    """The blob for `plan`, with the weights of `graph` (default: the planned one)."""
+    nodes = {node.name: node for node in (graph or plan.graph).nodes}
+    blob = np.zeros(plan.blob_floats, np.float32)
+    for step in plan.steps:
+        for call in step.calls:
+            if not call.params:
+                continue
+            arrays = pack_kernel(call.kernel, nodes[step.node])
+            for offset, size, array in zip(call.params, call.kernel.parameter_sizes, arrays, strict=True):
+                if array.size != size:
+                    raise PlanError(f"packed {array.size} floats, planned {size}", layer=step.node)
+                blob[offset : offset + size] = array.reshape(-1)
+    return blob
+
+
+def pack_kernel(kernel: AnyKernel, node: Node) -> list[Array]:
+    """The parameter arrays of one kernel, in the order of its arguments."""
+    match kernel:
+        case ConvKernel():
+            return _pack_conv(kernel, node)
+        case PlanarConvKernel():
+            weight = node.weights["weight"].reshape(len(kernel.taps), kernel.filters)
+            parts = [weight[:, first : first + count].reshape(-1) for first, count in kernel.passes]
+            return [np.concatenate(parts), *_bias(node)]
+        case DepthwiseKernel():
+            kh, kw = kernel.kernel
+            weight = _to_vectors(node.weights["weight"].reshape(kh * kw, kernel.channels), kernel.lanes)
+            return [weight.transpose(1, 0, 2), *(_to_vectors(bias, kernel.lanes) for bias in _bias(node))]
+        case ElementwiseKernel():
+            if not isinstance(node.op, BatchNorm):
+                return []
+            scale, shift = node.op.affine(node.weights)
+            return [_to_vectors(array.astype(np.float32), kernel.lanes) for array in (scale, shift)]
+        case PoolKernel() | LrnKernel() | SoftmaxKernel() | CopyKernel() | HaloKernel():
+            return []
+        case _:
+            assert_never(kernel)
+
+
+def _pack_conv(kernel: ConvKernel, node: Node) -> list[Array]:
+    """Weights [group][block][tap][channel] and biases [group][block][channel], for each set of blocks."""
+    weight = node.weights["weight"].reshape(kernel.taps, kernel.groups, kernel.group_outputs)
+    weights, biases = [], []
+    for block in kernel.blocks:
+        channels = slice(block.first, kernel.last_channel(block) + 1)
+        width = block.vectors * kernel.lanes
+        part = _padded(weight[:, :, channels], block.count * width)
+        part = part.reshape(kernel.taps, kernel.groups, block.count, width)
+        weights.append(part.transpose(1, 2, 0, 3).reshape(-1))
+        for bias in _bias(node):
+            grouped = bias.reshape(kernel.groups, kernel.group_outputs)[:, channels]
+            biases.append(_padded(grouped, block.count * width).reshape(-1))
+    return [np.concatenate(weights), *([np.concatenate(biases)] if biases else [])]
+
+
+def _bias(node: Node) -> list[Array]:
+    return [node.weights["bias"]] if "bias" in node.weights else []
+
+
+def _to_vectors(array: Array, lanes: int) -> Array:
+    """The last axis cut into vectors, the last one filled with zeros."""
+    count = -(-array.shape[-1] // lanes)
+    return _padded(array, count * lanes).reshape(*array.shape[:-1], count, lanes)
+
+
+def _padded(array: Array, size: int) -> Array:
+    """The last axis filled with zeros up to `size`."""
+    room = size - array.shape[-1]
+    return np.pad(array, [(0, 0)] * (array.ndim - 1) + [(0, room)]) if room else array

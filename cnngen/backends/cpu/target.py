@@ -1,0 +1,114 @@
+"""What a CPU can do: its ISA as facts for the planner, and which ISAs this machine runs."""
+
+from __future__ import annotations
+
+import functools
+import os
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+
+from cnngen.errors import TargetError
+
+EMULATED_SUFFIX = "-emulated"
+
+
+@dataclass(frozen=True)
+class Isa:
+    """One vector instruction set.
+
+    `lanes` is floats in a register, `registers` how many there are, `header` the file under
+    `templates/c/simd/` that defines the vocabulary, `flags` the compiler options that enable it and
+    `features` the names in /proc/cpuinfo that it needs.
+    """
+
+    name: str
+    lanes: int
+    registers: int
+    header: str
+    flags: tuple[str, ...] = ()
+    features: frozenset[str] = frozenset()
+
+
+_AVX2_FLAGS = ("-mavx2", "-mfma")
+ISAS = {
+    isa.name: isa
+    for isa in (
+        Isa("scalar", 1, 16, "scalar.h"),
+        Isa("avx2", 8, 16, "avx2.h", _AVX2_FLAGS, frozenset({"avx2", "fma"})),
+        Isa(
+            "avx512",
+            16,
+            32,
+            "avx512.h",
+            (*_AVX2_FLAGS, "-mavx512f", "-mavx512vl", "-mavx512dq", "-mavx512bw", "-mprefer-vector-width=512"),
+            frozenset({"avx2", "fma", "avx512f", "avx512vl", "avx512dq", "avx512bw"}),
+        ),
+    )
+}
+"""From the most portable to the fastest."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """What code is generated for: an ISA and a number of threads.
+
+    With `emulated` the plan and the kernels are those of `isa`, but the vocabulary is written in
+    portable C, so that they can be checked on a machine that lacks the ISA.
+    """
+
+    isa: Isa
+    threads: int = 1
+    emulated: bool = False
+
+    @property
+    def name(self) -> str:
+        return self.isa.name + (EMULATED_SUFFIX if self.emulated else "")
+
+    @property
+    def header(self) -> str:
+        return "emulated.h" if self.emulated else self.isa.header
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """Compiler options for this ISA; an emulated one uses what this machine has."""
+        isa = ISAS[host_isas()[-1]] if self.emulated else self.isa
+        return isa.flags + (("-fopenmp",) if self.threads > 1 else ())
+
+
+@functools.cache
+def host_isas() -> tuple[str, ...]:
+    """Names of the ISAs that this machine can run, the fastest last."""
+    features: set[str] = set()
+    if platform.machine() in ("x86_64", "AMD64"):
+        try:
+            text = Path("/proc/cpuinfo").read_text()
+        except OSError:
+            text = ""
+        features = set(next((line for line in text.splitlines() if line.startswith("flags")), "").split())
+    return tuple(isa.name for isa in ISAS.values() if isa.features <= features)
+
+
+def resolve(isa: str, threads: int) -> Target:
+    """The target that `isa` names: an ISA, `native`, or an emulated one such as `avx512-emulated`.
+
+    Raises `TargetError` for an unknown name and for an ISA that this machine cannot run.
+    """
+    if threads < 1:
+        raise TargetError(f"threads is {threads}", remedy="use 1 or more")
+    emulated = isa.endswith(EMULATED_SUFFIX)
+    name = host_isas()[-1] if isa == "native" else isa.removesuffix(EMULATED_SUFFIX)
+    if name not in ISAS:
+        known = ", ".join([*ISAS, "native"])
+        raise TargetError(f"unknown ISA {isa!r}", remedy=f"use one of {known}, or e.g. avx512{EMULATED_SUFFIX}")
+    if name not in host_isas() and not emulated:
+        raise TargetError(
+            f"this machine cannot run {name} code (it has {', '.join(host_isas())})",
+            remedy=f"use isa='native', or isa='{name}{EMULATED_SUFFIX}' to check the {name} kernels here",
+        )
+    return Target(ISAS[name], threads, emulated)
+
+
+def available_cores() -> int:
+    """Cores that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,132 @@
+"""Choice of register tiles, by a small model of what limits a tile.
+
+One reduction step of a tile of p pixels by v vectors costs the larger of: its multiply-adds on two
+units (p v / 2 cycles), the latency of a multiply-add (4 cycles, which fewer than 8 accumulators
+cannot hide), its loads on two ports ((p + v) / 2 cycles), and its weights, which come from L2 at a
+vector a cycle (v cycles).
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+
+from cnngen.backends.cpu.kernels import ChannelBlocks, Strip
+
+FMA_UNITS = 2
+FMA_LATENCY = 4
+LOAD_PORTS = 2
+MAX_VECTORS = 8
+
+
+def tile_cycles(pixels: int, vectors: int) -> float:
+    """Cycles of one reduction step."""
+    arithmetic = max(pixels * vectors / FMA_UNITS, FMA_LATENCY)
+    return max(arithmetic, (pixels + vectors) / LOAD_PORTS, vectors)
+
+
+def max_pixels(vectors: int, registers: int) -> int:
+    """Most pixels whose accumulators, weights and one broadcast value fit the registers."""
+    return max((registers - 1 - vectors) // vectors, 1)
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """Strips that cover a row, and the cycles of one reduction step over the row."""
+
+    strips: tuple[Strip, ...]
+    cycles: float
+
+
+@functools.cache
+def tile_row(columns: int, vectors: int, registers: int, reserved: int = 0) -> Tiling:
+    """The cheapest cover of `columns` pixels by at most two tile heights.
+
+    `reserved` registers hold something else.
+    """
+    limit = min(max_pixels(vectors, registers - reserved), columns)
+    best: Tiling | None = None
+    for main in range(limit, 0, -1):
+        for repeat in {columns // main, max(columns // main - 1, 0), max(columns // main - 2, 0)}:
+            rest = columns - repeat * main
+            options = [(0, 0)] if rest == 0 else [(p, rest // p) for p in range(1, limit + 1) if rest % p == 0]
+            for pixels, count in options:
+                cycles = repeat * tile_cycles(main, vectors)
+                cycles += count * tile_cycles(pixels, vectors) if count else 0.0
+                if best is None or cycles < best.cycles - 1e-9:
+                    strips = [Strip(0, main, repeat), Strip(repeat * main, pixels, count)]
+                    best = Tiling(tuple(strip for strip in strips if strip.repeat), cycles)
+    assert best is not None
+    return best
+
+
+@dataclass(frozen=True)
+class BlockTiling:
+    """Channel blocks with their strips, and the cycles of one reduction step over all of them."""
+
+    blocks: tuple[ChannelBlocks, ...]
+    cycles: float
+
+
+@functools.cache
+def tile_channels(channels: int, columns: int, lanes: int, registers: int) -> BlockTiling:
+    """The cheapest split of a group's output channels into blocks, each with its row tiling."""
+    total = -(-channels // lanes)
+    tail = channels % lanes
+    best: BlockTiling | None = None
+    for vectors in range(1, min(MAX_VECTORS, total) + 1):
+        full, rest = divmod(total, vectors)
+        blocks, cycles = [], 0.0
+        if tail and rest == 0:
+            full, rest = full - 1, vectors
+        if full:
+            row = tile_row(columns, vectors, registers)
+            blocks.append(ChannelBlocks(0, full, vectors, 0, row.strips))
+            cycles += full * row.cycles
+        if rest:
+            row = tile_row(columns, rest, registers)
+            blocks.append(ChannelBlocks(full * vectors * lanes, 1, rest, tail, row.strips))
+            cycles += row.cycles
+        # A wider block reads the input less often: it wins where the model sees no difference.
+        if best is None or cycles < best.cycles * 0.99 or (cycles <= best.cycles * 1.0001 and vectors == 2):
+            best = BlockTiling(tuple(blocks), cycles)
+    assert best is not None
+    return best
+
+
+def chunk(columns: int, channels: int, lanes: int, registers: int) -> int:
+    """Length of the pieces that a long row of pixels is cut into: a divisor of `columns`.
+
+    Short enough to share among threads and to stay in cache, long enough for few tile changes.
+    """
+    divisors = [d for d in range(1, columns + 1) if columns % d == 0 and d <= 256]
+
+    def cost(length: int) -> tuple[float, int]:
+        cycles = tile_channels(channels, length, lanes, registers).cycles * (columns // length)
+        return (round(cycles * (1 + 0.25 / length), 3), abs(length - 96))
+
+    return min(divisors, key=cost)
+
+
+def planar_tile(columns: int, filters: int, lanes: int, registers: int) -> tuple[int, int, float]:
+    """Vectors along the width, filters in registers, and cycles for one tap over a row.
+
+    The results are stored one by one, about one a cycle for each element (not for each tap): the
+    caller adds that.
+    """
+    best: tuple[int, int, float] | None = None
+    for vectors in range(1, min(4, -(-columns // lanes)) + 1):
+        for tile in range(1, filters + 1):
+            if vectors * tile + vectors + 1 > registers:
+                break
+            cycles = 0.0
+            remaining = -(-columns // lanes)
+            while remaining > 0:
+                width = min(vectors, remaining)
+                passes = [min(tile, filters - first) for first in range(0, filters, tile)]
+                cycles += sum(tile_cycles(count, width) for count in passes)
+                remaining -= width
+            if best is None or cycles < best[2]:
+                best = (vectors, tile, cycles)
+    assert best is not None
+    return best

@@ -1,0 +1,362 @@
+"""`Network`: a compiled network, called from Python."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+
+from cnngen.backends.cpu.loader import Library
+from cnngen.backends.cpu.pack import pack
+from cnngen.backends.cpu.plan import Plan
+from cnngen.errors import RunError
+from cnngen.ir import Array, Graph, Input, TensorType
+from cnngen.plan.memory import View
+from cnngen.reference import Feed, bind
+
+_FLOAT32 = np.dtype(np.float32)
+_ALIGNMENT = 64
+
+
+@dataclass(frozen=True)
+class LayerTime:
+    """Median time of one layer in a profile, and its multiply-accumulates."""
+
+    name: str
+    kind: str
+    seconds: float
+    macs: int
+
+    @property
+    def gflops(self) -> float:
+        """Billions of operations a second, a multiply-accumulate counted as two."""
+        return 2e-9 * self.macs / self.seconds if self.seconds else 0.0
+
+
+class Network:
+    """A network as native code in this process.
+
+    Call it with float32 arrays in the network's own layout: ``net(x)`` for any batch size (or one
+    image without the batch axis), ``net.run(x, out=y)`` for the compiled batch without an
+    allocation. Calls from several threads are safe, release the GIL and give the same bits.
+    Also a context manager; after `close` every call raises `RunError`.
+    """
+
+    def __init__(self, plan: Plan, library: Library, source_graph: Graph) -> None:
+        self._plan = plan
+        self._library: Library | None = library
+        self._source_graph = source_graph
+        self._arenas: list[Any] = []
+        self._inputs = plan.graph.inputs
+        self._outputs = tuple(Input(name, plan.graph.types[name]) for name in plan.graph.outputs)
+        self._single = len(self._inputs) == 1 and len(self._outputs) == 1
+        self._in_shape = self._inputs[0].type.shape
+        self._out_shape = self._outputs[0].type.shape
+        self._run = library.run
+        self._from_buffer = library.ffi.from_buffer
+        self._release()
+
+    # What it is
+
+    @property
+    def name(self) -> str:
+        return self._plan.name
+
+    @property
+    def plan(self) -> Plan:
+        return self._plan
+
+    @property
+    def graph(self) -> Graph:
+        """The optimised graph that the native code computes."""
+        return self._plan.graph
+
+    @property
+    def source_graph(self) -> Graph:
+        """The graph as it was read, before any pass."""
+        return self._source_graph
+
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        return tuple(tensor.name for tensor in self._inputs)
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        return tuple(tensor.name for tensor in self._outputs)
+
+    @property
+    def input_shapes(self) -> tuple[tuple[int, ...], ...]:
+        """Shapes with the compiled batch, in the network's own layout."""
+        return tuple(tensor.type.shape for tensor in self._inputs)
+
+    @property
+    def output_shapes(self) -> tuple[tuple[int, ...], ...]:
+        return tuple(tensor.type.shape for tensor in self._outputs)
+
+    @property
+    def batch(self) -> int:
+        """Images that one native call takes."""
+        return self._in_shape[0]
+
+    @property
+    def isa(self) -> str:
+        return self._plan.target.name
+
+    @property
+    def threads(self) -> int:
+        return self._plan.target.threads
+
+    @property
+    def arena_bytes(self) -> int:
+        """Working memory of one call."""
+        return 4 * self._plan.arena.size
+
+    def __repr__(self) -> str:
+        return f"<cnngen.Network {self.name}: {self.isa}, {self.threads} thread{'s' if self.threads > 1 else ''}>"
+
+    # Calling it
+
+    def __call__(self, *xs: Feed, **named: Array) -> Any:
+        """Run on any number of images; returns the output, or a list where there are several.
+
+        Inputs by order, or by name as keywords or in one mapping. Arrays must be float32 of the
+        right shape (the batch is free, and may be missing for one image); a layout in memory other
+        than C order is copied. Raises `RunError` before anything runs.
+        """
+        feed = named if named else (xs[0] if len(xs) == 1 else list(xs))
+        arrays, images, single = self._gather(feed)
+        batch = self.batch
+        results = [np.empty((images, *tensor.type.shape[1:]), np.float32) for tensor in self._outputs]
+        for first in range(0, images - images % batch, batch):
+            part = slice(first, first + batch)
+            self._call([array[part] for array in arrays], [result[part] for result in results])
+        if rest := images % batch:
+            padded = [np.concatenate([a[-rest:], np.zeros((batch - rest, *a.shape[1:]), np.float32)]) for a in arrays]
+            whole = [np.empty(tensor.type.shape, np.float32) for tensor in self._outputs]
+            self._call(padded, whole)
+            for result, array in zip(results, whole, strict=True):
+                result[-rest:] = array[:rest]
+        if single:
+            results = [result[0] for result in results]
+        return results[0] if len(results) == 1 else results
+
+    def run(self, *xs: Array, out: Array | Sequence[Array]) -> None:
+        """Run the compiled batch into `out`, without an allocation on the way.
+
+        All arrays are float32, C-contiguous and of exactly `input_shapes` and `output_shapes`; `out`
+        is writable and overlaps no input. Raises `RunError` before anything runs.
+        """
+        if self._single and len(xs) == 1:
+            x = xs[0]
+            try:
+                if (
+                    x.dtype is _FLOAT32
+                    and out.dtype is _FLOAT32
+                    and x.shape == self._in_shape
+                    and out.shape == self._out_shape
+                ):  # type: ignore[union-attr]  # noqa: E501
+                    source = self._from_buffer(x)
+                    target = self._from_buffer(out, require_writable=True)
+                    if np.may_share_memory(x, out):
+                        raise RunError("out overlaps the input", remedy="give an array of its own")
+                    arena = self._arenas.pop()
+                    self._run(source, target, arena)
+                    self._arenas.append(arena)
+                    return
+            except (AttributeError, ValueError, BufferError, IndexError):
+                pass  # the slow path finds out what is wrong, or makes an arena
+        outs = [out] if isinstance(out, np.ndarray) else list(out)
+        self._check_arrays(xs, outs)
+        self._call(list(xs), outs)
+
+    # Looking inside
+
+    def trace(self, *xs: Feed) -> dict[str, Array]:
+        """Every tensor of `graph` as the native code computes it for the compiled batch, by name."""
+        feed = xs[0] if len(xs) == 1 else list(xs)
+        arrays, images, _ = self._gather(feed)
+        if images != self.batch:
+            raise RunError(f"trace takes the compiled batch of {self.batch}, not {images} images")
+        outs = [np.empty(shape, np.float32) for shape in self.output_shapes]
+        arena = self._memory(fill=np.nan)
+        tensors = {tensor.name: array.copy() for tensor, array in zip(self._inputs, arrays, strict=True)}
+        for tensor in self._inputs:
+            self._steps(self._plan.steps_of(tensor.name), arrays, outs, arena)
+        for node in self.graph.nodes:
+            self._steps(self._plan.steps_of(node.name), arrays, outs, arena)
+            view = self._plan.views[node.name]
+            tensors[node.name] = self._read(view, self.graph.types[node.name], arrays, outs, arena)
+        return tensors
+
+    def run_layer(self, name: str, inputs: Sequence[Array], weights: Array | None = None) -> Array:
+        """Run only the native steps of node `name` of `graph` on `inputs`, and return its output.
+
+        All other working memory is NaN. `weights` is a blob from `pack`, for other weights than the
+        embedded ones. A node without steps (a plain view) is read through its view.
+        """
+        node = self.graph.node(name)
+        arrays = [np.zeros(shape, np.float32) for shape in self.input_shapes]
+        outs = [np.full(shape, np.nan, np.float32) for shape in self.output_shapes]
+        arena = self._memory(fill=np.nan)
+        for buffer in self._plan.arena.buffers:
+            if any(
+                self._plan.views[t].space == "arena" and self._plan.views[t].index == buffer.index for t in node.inputs
+            ):
+                arena[buffer.offset : buffer.offset + buffer.size] = 0.0
+        for tensor, array in zip(node.inputs, inputs, strict=True):
+            view = self._plan.views[tensor]
+            self._place(view, arrays, outs, arena)[...] = np.asarray(array, np.float32).reshape(view.shape)
+        self._steps(self._plan.steps_of(name), arrays, outs, arena, weights)
+        return self._read(self._plan.views[name], self.graph.types[name], arrays, outs, arena)
+
+    def pack(self, graph: Graph) -> Array:
+        """The weights of `graph`, which has the structure of this network's, as `run_layer` takes them."""
+        return pack(self._plan, graph)
+
+    def profile(self, x: Feed | None = None, *, rounds: int = 30) -> list[LayerTime]:
+        """Median time of each layer over `rounds` runs on `x` (default: random images)."""
+        from cnngen.analysis.cost import layer_cost
+
+        if x is None:
+            rng = np.random.default_rng(0)
+            x = {t.name: rng.standard_normal(t.type.shape, np.float32) for t in self._inputs}
+        arrays, _, _ = self._gather(x)
+        arrays = [array[: self.batch] for array in arrays]
+        outs = [np.empty(shape, np.float32) for shape in self.output_shapes]
+        arena = self._memory()
+        count = len(self._plan.steps)
+        times = np.empty((rounds, count))
+        for measured in times:
+            for step in range(count):
+                start = time.perf_counter()
+                self._steps(range(step, step + 1), arrays, outs, arena)
+                measured[step] = time.perf_counter() - start
+        seconds = np.median(times, axis=0)
+        nodes = {node.name: node for node in self.graph.nodes}
+        result = []
+        for number, step in enumerate(self._plan.steps):
+            node = nodes.get(step.node)
+            macs = layer_cost(self.graph, node).macs if node else 0
+            result.append(LayerTime(step.node, node.op.kind if node else "copy", float(seconds[number]), macs))
+        return result
+
+    # Its life
+
+    def close(self) -> None:
+        """Give the code and the working memory back. A call that is still running ends well."""
+        self._library = None
+        self._run = self._from_buffer = _closed
+        self._arenas.clear()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # Inside
+
+    def _gather(self, feed: Feed) -> tuple[list[Array], int, bool]:
+        """Contiguous float32 arrays with a batch axis, the number of images, and whether it was added."""
+        arrays, counts, single = [], set(), False
+        for tensor, array in bind(self._inputs, feed):
+            _check_dtype(f"input {tensor.name}", array)
+            image = tensor.type.shape[1:]
+            if array.shape == image:
+                array, single = array[None], True
+            if array.shape[1:] != image or array.ndim != len(image) + 1:
+                raise RunError(
+                    f"input {tensor.name} has shape {array.shape}, the network takes (batch, {', '.join(map(str, image))})",
+                    remedy="check the layout (channels last or first) and the size of the image",
+                )
+            counts.add(len(array))
+            arrays.append(np.require(array, requirements=["C", "A"]))
+        if len(counts) != 1:
+            raise RunError(f"the inputs have different batch sizes {sorted(counts)}")
+        return arrays, counts.pop(), single
+
+    def _check_arrays(self, xs: Sequence[Array], outs: Sequence[Array]) -> None:
+        """Raise `RunError` unless `run` can work on these arrays as they are."""
+        for kind, tensors, arrays in (("input", self._inputs, xs), ("output", self._outputs, outs)):
+            if len(tensors) != len(arrays):
+                raise RunError(f"{len(arrays)} {kind}s were given, the network has {len(tensors)}")
+            for tensor, array in zip(tensors, arrays, strict=True):
+                _check_dtype(f"{kind} {tensor.name}", array)
+                if array.shape != tensor.type.shape:
+                    raise RunError(
+                        f"{kind} {tensor.name} has shape {array.shape}, run takes {tensor.type.shape}",
+                        remedy="use net(x) for other batch sizes",
+                    )
+                if not (array.flags.c_contiguous and array.flags.aligned):
+                    raise RunError(
+                        f"{kind} {tensor.name} is not contiguous and aligned in memory",
+                        remedy="use numpy.ascontiguousarray, or net(x), which copies",
+                    )
+                if kind == "output" and not array.flags.writeable:
+                    raise RunError(f"output {tensor.name} is read-only", remedy="give a writable array")
+        for index, out in enumerate(outs):
+            for other in (*xs, *outs[:index]):
+                if np.may_share_memory(out, other):
+                    raise RunError("out overlaps an input or another output", remedy="give an array of its own")
+
+    def _call(self, xs: Sequence[Array], outs: Sequence[Array]) -> None:
+        try:
+            arena = self._arenas.pop()
+        except IndexError:
+            arena = self._from_buffer(self._memory(), require_writable=True)
+        pointers = [self._from_buffer(array) for array in (*xs, *outs)]
+        self._run(*pointers, arena)
+        self._arenas.append(arena)
+
+    def _steps(
+        self, steps: range, xs: Sequence[Array], outs: Sequence[Array], arena: Array, weights: Array | None = None
+    ) -> None:
+        library = self._library
+        if library is None:
+            _closed()
+            return
+        ffi = library.ffi
+        views = [[ffi.from_buffer(array) for array in group] for group in (xs, outs, [arena])]
+        blob = ffi.NULL if weights is None else ffi.from_buffer(weights)
+        inputs, outputs = ffi.new("const void *[]", views[0]), ffi.new("void *[]", views[1])
+        library.run_steps(steps.start, steps.stop, inputs, outputs, views[2][0], blob)
+
+    def _memory(self, fill: float | None = None) -> Array:
+        """A new arena as a float32 array that begins on a cache line."""
+        floats = self._plan.arena.size
+        raw = np.empty(4 * floats + _ALIGNMENT, np.uint8)
+        start = -raw.ctypes.data % _ALIGNMENT
+        arena = raw[start : start + 4 * floats].view(np.float32)
+        if fill is not None:
+            arena.fill(fill)
+        return arena
+
+    def _release(self) -> None:
+        """Make the first arena, so that the first call of `run` allocates nothing either."""
+        self._arenas.append(self._from_buffer(self._memory(), require_writable=True))
+
+    def _place(self, view: View, xs: Sequence[Array], outs: Sequence[Array], arena: Array) -> Array:
+        memory = {"input": xs, "output": outs, "arena": [arena] * (view.index + 1)}[view.space][view.index]
+        return view.of(memory.reshape(-1))
+
+    def _read(self, view: View, tensor: TensorType, xs: Sequence[Array], outs: Sequence[Array], arena: Array) -> Array:
+        return np.array(self._place(view, xs, outs, arena)).reshape(tensor.shape)
+
+
+def _check_dtype(what: str, array: Array) -> None:
+    if not isinstance(array, np.ndarray):
+        raise RunError(
+            f"{what} is a {type(array).__name__}, not a NumPy array", remedy="use numpy.asarray(x, 'float32')"
+        )
+    if array.dtype != _FLOAT32 or not array.dtype.isnative:
+        raise RunError(f"{what} has dtype {array.dtype.str}, not float32", remedy="use x.astype('float32')")
+
+
+def _closed(*_: object, **__: object) -> Any:
+    raise RunError("the network is closed", remedy="compile it again")

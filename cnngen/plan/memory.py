@@ -1,0 +1,142 @@
+"""Where every tensor lies: halos, aliases, slices, liveness and arena offsets.
+
+Shared between the backends. All sizes and offsets are in floats.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from cnngen.errors import PlanError
+from cnngen.ir import Array, TensorType
+
+ALIGNMENT = 16
+"""Floats: buffers start on a cache line of 64 bytes."""
+
+Space = Literal["input", "output", "arena"]
+Halo = tuple[int, int, int, int]
+"""Zero pixels around an image: top, bottom, left, right."""
+NO_HALO: Halo = (0, 0, 0, 0)
+
+
+@dataclass(frozen=True)
+class View:
+    """A tensor in memory, always of rank 4: element (n, h, w, c) is at ``offset + n s0 + h s1 + w s2 + c s3``.
+
+    A tensor of rank 2 is an image of one pixel. `index` numbers the input, output or arena buffer.
+    """
+
+    space: Space
+    index: int
+    offset: int
+    shape: tuple[int, int, int, int]
+    strides: tuple[int, int, int, int]
+
+    @staticmethod
+    def packed(space: Space, index: int, tensor: TensorType, halo: Halo = NO_HALO) -> View:
+        """The tensor stored densely, surrounded by `halo`."""
+        shape = as_image(tensor)
+        row = (shape[2] + halo[2] + halo[3]) * shape[3]
+        image = (shape[1] + halo[0] + halo[1]) * row
+        return View(space, index, halo[0] * row + halo[2] * shape[3], shape, (image, row, shape[3], 1))
+
+    @property
+    def dense(self) -> bool:
+        """Whether the elements lie one behind the other without gaps, in order."""
+        _, height, width, channels = self.shape
+        natural = (height * width * channels, width * channels, channels, 1)
+        return all(s == t or n == 1 for s, t, n in zip(self.strides, natural, self.shape, strict=True))
+
+    def slice_channels(self, first: int, count: int) -> View:
+        """`count` channels from `first` on."""
+        return replace(self, offset=self.offset + first * self.strides[3], shape=(*self.shape[:3], count))
+
+    def of(self, memory: Array, base: int = 0) -> Array:
+        """The tensor as a NumPy view of shape (n, h, w, c) into one-dimensional float32 `memory`."""
+        window = memory[base + self.offset :]
+        extent = 1 + sum((n - 1) * s for n, s in zip(self.shape, self.strides, strict=True))
+        if extent > window.size:
+            raise PlanError(f"view {self} leaves its buffer of {memory.size} floats")
+        import numpy as np
+
+        return np.lib.stride_tricks.as_strided(window, self.shape, [4 * s for s in self.strides])
+
+
+@dataclass(frozen=True)
+class Buffer:
+    """A piece of the arena that is in use from step `first` to step `last`, both included."""
+
+    index: int
+    size: int
+    first: int
+    last: int
+    offset: int = -1
+    halo: Halo = NO_HALO
+    shape: tuple[int, int, int, int] = (1, 1, 1, 1)
+
+    @property
+    def has_halo(self) -> bool:
+        return any(self.halo)
+
+
+@dataclass(frozen=True)
+class Arena:
+    """Buffers with their offsets; `lower_bound` is the most that is live at any step."""
+
+    buffers: tuple[Buffer, ...]
+    size: int
+    lower_bound: int
+
+
+def as_image(tensor: TensorType) -> tuple[int, int, int, int]:
+    """The shape as (n, h, w, c); a vector is one pixel, other ranks are one row of pixels."""
+    batch, *rest = tensor.shape
+    if len(rest) == 3:
+        return (batch, rest[0], rest[1], rest[2])
+    if len(rest) == 1:
+        return (batch, 1, 1, rest[0])
+    raise PlanError(f"a tensor of shape {tensor} has no place in memory")
+
+
+def assign_offsets(buffers: Sequence[Buffer]) -> Arena:
+    """Give every buffer an offset so that buffers in use at the same time do not overlap.
+
+    Largest first, each at the lowest offset where it fits (Pisarchyk and Lee, Efficient Memory
+    Management for Deep Neural Net Inference, 2020, "greedy by size").
+    """
+    placed: list[Buffer] = []
+    for buffer in sorted(buffers, key=lambda b: (-b.size, b.index)):
+        others = sorted((b for b in placed if _overlap_in_time(b, buffer)), key=lambda b: b.offset)
+        offset = 0
+        for other in others:
+            if offset + _aligned(buffer.size) <= other.offset:
+                break
+            offset = max(offset, other.offset + _aligned(other.size))
+        placed.append(replace(buffer, offset=offset))
+    placed.sort(key=lambda b: b.index)
+    steps = range(max((b.last for b in placed), default=-1) + 1)
+    live = (sum(_aligned(b.size) for b in placed if b.first <= step <= b.last) for step in steps)
+    size = max((b.offset + _aligned(b.size) for b in placed), default=0)
+    return verify_arena(Arena(tuple(placed), size, max(live, default=0)))
+
+
+def verify_arena(arena: Arena) -> Arena:
+    """Return `arena` if no two buffers in use at the same time share memory."""
+    for i, a in enumerate(arena.buffers):
+        if a.offset < 0 or a.offset % ALIGNMENT or a.offset + a.size > arena.size:
+            raise PlanError(f"buffer {a} lies outside the arena or is not aligned")
+        for b in arena.buffers[i + 1 :]:
+            apart = a.offset + a.size <= b.offset or b.offset + b.size <= a.offset
+            if _overlap_in_time(a, b) and not apart:
+                raise PlanError(f"buffers {a} and {b} overlap")
+    return arena
+
+
+def _overlap_in_time(a: Buffer, b: Buffer) -> bool:
+    return a.first <= b.last and b.first <= a.last
+
+
+def _aligned(size: int) -> int:
+    return -(-size // ALIGNMENT) * ALIGNMENT

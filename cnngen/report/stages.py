@@ -1,0 +1,51 @@
+"""Every stage of a compilation as text: the graph and the plan, for people and for diffs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cnngen.backends.cpu.plan import Plan
+from cnngen.backends.files import make_folder, put
+from cnngen.ir import Graph
+
+
+def graph_text(graph: Graph) -> str:
+    """One line a tensor: name, op with its parameters, inputs, shape."""
+    lines = [f"graph {graph.name}"]
+    lines += [f"input {tensor.name}: {tensor.type}" for tensor in graph.inputs]
+    for node in graph.nodes:
+        placement = graph.placements.get(node.name)
+        place = f"  in {placement.host} from channel {placement.channel}" if placement else ""
+        lines.append(f"{node.name} = {node.op}({', '.join(node.inputs)}): {graph.types[node.name]}{place}")
+    lines.append(f"outputs {', '.join(graph.outputs)}")
+    return "\n".join(lines) + "\n"
+
+
+def plan_text(plan: Plan) -> str:
+    """The target, the arena and every step with its kernels, what they read and write."""
+    symbols = plan.kernels
+    arena = plan.arena
+    lines = [
+        f"plan {plan.name}: {plan.target.name}, threads {plan.target.threads}",
+        f"arena {4 * arena.size} bytes, lower bound {4 * arena.lower_bound}; weights {4 * plan.blob_floats} bytes",
+        "",
+    ]
+    lines += [
+        f"buffer {b.index}: steps {b.first}-{b.last}, offset {4 * b.offset}, {4 * b.size} bytes"
+        + (f", halo {b.halo}" if b.has_halo else "")
+        for b in arena.buffers
+    ]
+    for number, step in enumerate(plan.steps):
+        lines += ["", f"step {number}: {step.title}"]
+        for call in step.calls:
+            reads = ", ".join(f"{v.space} {v.index} + {v.offset}" for v in call.reads)
+            write = f"{call.write.space} {call.write.index} + {call.write.offset}"
+            lines.append(f"  {symbols[call.kernel]}: {reads or 'nothing'} -> {write}")
+    return "\n".join(lines) + "\n"
+
+
+def write_stages(plan: Plan, folder: Path) -> None:
+    """Write `graph.txt` and `plan.txt` into `folder`."""
+    make_folder(folder)
+    put(folder / "graph.txt", memoryview(graph_text(plan.graph).encode()))
+    put(folder / "plan.txt", memoryview(plan_text(plan).encode()))

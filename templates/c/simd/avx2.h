@@ -1,0 +1,73 @@
+/* Vector vocabulary: AVX2 with FMA, eight floats at a time. */
+#ifndef CNNGEN_SIMD_H
+#define CNNGEN_SIMD_H
+
+#include <immintrin.h>
+#include <math.h>
+#include <stdint.h>
+
+typedef __m256 v_t;
+#define V_LANES 8
+
+/* the first n lanes selected */
+static inline __m256i v_mask_n(int n)
+{
+    return _mm256_cmpgt_epi32(_mm256_set1_epi32(n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+}
+
+static inline v_t v_zero(void) { return _mm256_setzero_ps(); }
+static inline v_t v_set1(float x) { return _mm256_set1_ps(x); }
+static inline v_t v_load(const float *p) { return _mm256_loadu_ps(p); }
+static inline void v_store(float *p, v_t a) { _mm256_storeu_ps(p, a); }
+/* the first n floats; the others are zero and are not touched in memory */
+static inline v_t v_load_n(const float *p, int n) { return _mm256_maskload_ps(p, v_mask_n(n)); }
+static inline void v_store_n(float *p, v_t a, int n) { _mm256_maskstore_ps(p, v_mask_n(n), a); }
+static inline v_t v_add(v_t a, v_t b) { return _mm256_add_ps(a, b); }
+static inline v_t v_sub(v_t a, v_t b) { return _mm256_sub_ps(a, b); }
+static inline v_t v_mul(v_t a, v_t b) { return _mm256_mul_ps(a, b); }
+static inline v_t v_div(v_t a, v_t b) { return _mm256_div_ps(a, b); }
+/* a b + c, rounded once */
+static inline v_t v_fma(v_t a, v_t b, v_t c) { return _mm256_fmadd_ps(a, b, c); }
+/* the larger (smaller) one; b where either is NaN or both are equal */
+static inline v_t v_max(v_t a, v_t b) { return _mm256_max_ps(a, b); }
+static inline v_t v_min(v_t a, v_t b) { return _mm256_min_ps(a, b); }
+/* the larger one; NaN where either is NaN */
+static inline v_t v_max_nan(v_t a, v_t b)
+{
+    return _mm256_blendv_ps(_mm256_max_ps(a, b), a, _mm256_cmp_ps(a, a, _CMP_UNORD_Q));
+}
+static inline v_t v_sqrt(v_t a) { return _mm256_sqrt_ps(a); }
+/* to the nearest integer, ties to even */
+static inline v_t v_round(v_t a) { return _mm256_round_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+/* x where a < b, else y */
+static inline v_t v_select_lt(v_t a, v_t b, v_t x, v_t y)
+{
+    return _mm256_blendv_ps(y, x, _mm256_cmp_ps(a, b, _CMP_LT_OQ));
+}
+/* 2^n for an integral n from -126 to 127 */
+static inline v_t v_pow2(v_t n)
+{
+    const __m256i biased = _mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127));
+    return _mm256_castsi256_ps(_mm256_slli_epi32(biased, 23));
+}
+/* a = mantissa 2^exponent with 1 <= mantissa < 2, for a normal a > 0 */
+static inline v_t v_exponent(v_t a)
+{
+    const __m256i biased = _mm256_srli_epi32(_mm256_castps_si256(a), 23);
+    return _mm256_cvtepi32_ps(_mm256_sub_epi32(biased, _mm256_set1_epi32(127)));
+}
+static inline v_t v_mantissa(v_t a)
+{
+    const __m256i fraction = _mm256_and_si256(_mm256_castps_si256(a), _mm256_set1_epi32(0x007fffff));
+    return _mm256_castsi256_ps(_mm256_or_si256(fraction, _mm256_set1_epi32(0x3f800000)));
+}
+/* the largest lane, where none is NaN */
+static inline float v_reduce_max(v_t a)
+{
+    __m128 m = _mm_max_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+    m = _mm_max_ps(m, _mm_movehl_ps(m, m));
+    m = _mm_max_ss(m, _mm_movehdup_ps(m));
+    return _mm_cvtss_f32(m);
+}
+
+#endif

@@ -1,0 +1,67 @@
+/* Vector vocabulary: AVX-512, sixteen floats at a time. */
+#ifndef CNNGEN_SIMD_H
+#define CNNGEN_SIMD_H
+
+#include <immintrin.h>
+#include <math.h>
+#include <stdint.h>
+
+typedef __m512 v_t;
+#define V_LANES 16
+
+/* the first n lanes selected, n < 16 */
+static inline __mmask16 v_mask_n(int n) { return (__mmask16)((1u << n) - 1u); }
+
+static inline v_t v_zero(void) { return _mm512_setzero_ps(); }
+static inline v_t v_set1(float x) { return _mm512_set1_ps(x); }
+static inline v_t v_load(const float *p) { return _mm512_loadu_ps(p); }
+static inline void v_store(float *p, v_t a) { _mm512_storeu_ps(p, a); }
+/* the first n floats; the others are zero and are not touched in memory */
+static inline v_t v_load_n(const float *p, int n) { return _mm512_maskz_loadu_ps(v_mask_n(n), p); }
+static inline void v_store_n(float *p, v_t a, int n) { _mm512_mask_storeu_ps(p, v_mask_n(n), a); }
+static inline v_t v_add(v_t a, v_t b) { return _mm512_add_ps(a, b); }
+static inline v_t v_sub(v_t a, v_t b) { return _mm512_sub_ps(a, b); }
+static inline v_t v_mul(v_t a, v_t b) { return _mm512_mul_ps(a, b); }
+static inline v_t v_div(v_t a, v_t b) { return _mm512_div_ps(a, b); }
+/* a b + c, rounded once */
+static inline v_t v_fma(v_t a, v_t b, v_t c) { return _mm512_fmadd_ps(a, b, c); }
+/* the larger (smaller) one; b where either is NaN or both are equal */
+static inline v_t v_max(v_t a, v_t b) { return _mm512_max_ps(a, b); }
+static inline v_t v_min(v_t a, v_t b) { return _mm512_min_ps(a, b); }
+/* the larger one; NaN where either is NaN */
+static inline v_t v_max_nan(v_t a, v_t b)
+{
+    return _mm512_mask_mov_ps(_mm512_max_ps(a, b), _mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q), a);
+}
+static inline v_t v_sqrt(v_t a) { return _mm512_sqrt_ps(a); }
+/* to the nearest integer, ties to even */
+static inline v_t v_round(v_t a)
+{
+    return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+}
+/* x where a < b, else y */
+static inline v_t v_select_lt(v_t a, v_t b, v_t x, v_t y)
+{
+    return _mm512_mask_mov_ps(y, _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ), x);
+}
+/* 2^n for an integral n from -126 to 127 */
+static inline v_t v_pow2(v_t n)
+{
+    const __m512i biased = _mm512_add_epi32(_mm512_cvtps_epi32(n), _mm512_set1_epi32(127));
+    return _mm512_castsi512_ps(_mm512_slli_epi32(biased, 23));
+}
+/* a = mantissa 2^exponent with 1 <= mantissa < 2, for a normal a > 0 */
+static inline v_t v_exponent(v_t a)
+{
+    const __m512i biased = _mm512_srli_epi32(_mm512_castps_si512(a), 23);
+    return _mm512_cvtepi32_ps(_mm512_sub_epi32(biased, _mm512_set1_epi32(127)));
+}
+static inline v_t v_mantissa(v_t a)
+{
+    const __m512i fraction = _mm512_and_si512(_mm512_castps_si512(a), _mm512_set1_epi32(0x007fffff));
+    return _mm512_castsi512_ps(_mm512_or_si512(fraction, _mm512_set1_epi32(0x3f800000)));
+}
+/* the largest lane, where none is NaN */
+static inline float v_reduce_max(v_t a) { return _mm512_reduce_max_ps(a); }
+
+#endif

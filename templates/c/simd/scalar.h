@@ -1,0 +1,60 @@
+/* Vector vocabulary: plain C, one float at a time. Runs on every machine. */
+#ifndef CNNGEN_SIMD_H
+#define CNNGEN_SIMD_H
+
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+typedef float v_t;
+#define V_LANES 1
+
+static inline v_t v_zero(void) { return 0.0f; }
+static inline v_t v_set1(float x) { return x; }
+static inline v_t v_load(const float *p) { return *p; }
+static inline void v_store(float *p, v_t a) { *p = a; }
+static inline v_t v_load_n(const float *p, int n) { return n > 0 ? *p : 0.0f; }
+static inline void v_store_n(float *p, v_t a, int n) { if (n > 0) *p = a; }
+static inline v_t v_add(v_t a, v_t b) { return a + b; }
+static inline v_t v_sub(v_t a, v_t b) { return a - b; }
+static inline v_t v_mul(v_t a, v_t b) { return a * b; }
+static inline v_t v_div(v_t a, v_t b) { return a / b; }
+/* a b + c; rounded twice, since a fused multiply-add would be a library call here */
+static inline v_t v_fma(v_t a, v_t b, v_t c) { return a * b + c; }
+/* the larger (smaller) one; b where either is NaN or both are equal */
+static inline v_t v_max(v_t a, v_t b) { return a > b ? a : b; }
+static inline v_t v_min(v_t a, v_t b) { return a < b ? a : b; }
+/* the larger one; NaN where either is NaN */
+static inline v_t v_max_nan(v_t a, v_t b) { return a > b || a != a ? a : b; }
+static inline v_t v_sqrt(v_t a) { return sqrtf(a); }
+/* to the nearest integer, ties to even */
+static inline v_t v_round(v_t a) { return rintf(a); }
+/* x where a < b, else y */
+static inline v_t v_select_lt(v_t a, v_t b, v_t x, v_t y) { return a < b ? x : y; }
+/* 2^n for an integral n from -126 to 127 */
+static inline v_t v_pow2(v_t n)
+{
+    const uint32_t bits = (uint32_t)((int32_t)n + 127) << 23;
+    float x;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+/* a = mantissa 2^exponent with 1 <= mantissa < 2, for a normal a > 0 */
+static inline v_t v_exponent(v_t a)
+{
+    uint32_t bits;
+    memcpy(&bits, &a, sizeof bits);
+    return (float)((int32_t)(bits >> 23) - 127);
+}
+static inline v_t v_mantissa(v_t a)
+{
+    uint32_t bits;
+    memcpy(&bits, &a, sizeof bits);
+    bits = (bits & 0x007fffffu) | 0x3f800000u;
+    memcpy(&a, &bits, sizeof a);
+    return a;
+}
+/* the largest lane, where none is NaN */
+static inline float v_reduce_max(v_t a) { return a; }
+
+#endif
