@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cnngen import cache as library_cache
 from cnngen import frontends
-from cnngen._version import VERSION
+from cnngen._version import __version__
 from cnngen.backends.cpu import emit, loader
 from cnngen.backends.cpu import target as cpu_target
 from cnngen.backends.cpu.compiler import Compiler, find_compiler
@@ -27,7 +27,7 @@ SMALL_NETWORK_MACS = 2_000_000
 """Below it a barrier costs more than a second core saves."""
 
 
-def compile(  # noqa: A001  # the name users know from re.compile and torch.compile
+def compile(
     source: Source,
     *,
     weights: str | Path | None = None,
@@ -54,7 +54,7 @@ def compile(  # noqa: A001  # the name users know from re.compile and torch.comp
     Raises `SpecError`, `WeightsError`, `TargetError` or `ToolchainError`, all of them `CnngenError`.
     """
     source_graph = load_graph(source, weights=weights, batch=batch, name=name)
-    _check_options(target, numerics, precision, tune)
+    check_options(target, numerics, precision, tune)
     plan = plan_for(source_graph, isa=isa, threads=threads)
     compiler = find_compiler()
     tree = sources(plan)
@@ -86,7 +86,7 @@ def default_threads(graph: Graph) -> int:
 
 def sources(plan: Plan) -> SourceTree:
     """The C sources and packed weights of a plan."""
-    return emit.emit(plan, pack(plan), VERSION)
+    return emit.emit(plan, pack(plan), __version__)
 
 
 def build(
@@ -98,7 +98,7 @@ def build(
     return library_cache.library(tree, compiler, use_cache=use_cache, folder=folder)
 
 
-def _check_options(target_name: str, numerics: str, precision: str, tune: bool) -> None:
+def check_options(target_name: str, numerics: str, precision: str, tune: bool) -> None:
     if target_name != "cpu":
         raise TargetError(f"target {target_name!r} is not available in this version", remedy="use target='cpu'")
     if numerics not in NUMERICS:
