@@ -120,14 +120,14 @@ class Network:
 
     # Calling it
 
-    def __call__(self, *xs: Feed, **named: Array) -> Any:
+    def __call__(self, *xs: Any, **named: Array) -> Any:
         """Run on any number of images; returns the output, or a list where there are several.
 
         Inputs by order, or by name as keywords or in one mapping. Arrays must be float32 of the
         right shape (the batch is free, and may be missing for one image); a layout in memory other
         than C order is copied. Raises `RunError` before anything runs.
         """
-        feed = named if named else (xs[0] if len(xs) == 1 else list(xs))
+        feed = named if named else _one_or_list(xs)
         arrays, images, single = self._gather(feed)
         batch = self.batch
         results = [np.empty((images, *tensor.type.shape[1:]), np.float32) for tensor in self._outputs]
@@ -150,7 +150,7 @@ class Network:
         All arrays are float32, C-contiguous and of exactly `input_shapes` and `output_shapes`; `out`
         is writable and overlaps no input. Raises `RunError` before anything runs.
         """
-        if self._single and len(xs) == 1:
+        if self._single and len(xs) == 1 and isinstance(out, np.ndarray):
             x = xs[0]
             try:
                 if (
@@ -158,27 +158,25 @@ class Network:
                     and out.dtype is _FLOAT32
                     and x.shape == self._in_shape
                     and out.shape == self._out_shape
-                ):  # type: ignore[union-attr]  # noqa: E501
+                    and not np.may_share_memory(x, out)
+                ):
                     source = self._from_buffer(x)
                     target = self._from_buffer(out, require_writable=True)
-                    if np.may_share_memory(x, out):
-                        raise RunError("out overlaps the input", remedy="give an array of its own")
                     arena = self._arenas.pop()
                     self._run(source, target, arena)
                     self._arenas.append(arena)
                     return
             except (AttributeError, ValueError, BufferError, IndexError):
-                pass  # the slow path finds out what is wrong, or makes an arena
+                pass  # the checks below say what is wrong, or an arena is made
         outs = [out] if isinstance(out, np.ndarray) else list(out)
         self._check_arrays(xs, outs)
         self._call(list(xs), outs)
 
     # Looking inside
 
-    def trace(self, *xs: Feed) -> dict[str, Array]:
+    def trace(self, *xs: Any) -> dict[str, Array]:
         """Every tensor of `graph` as the native code computes it for the compiled batch, by name."""
-        feed = xs[0] if len(xs) == 1 else list(xs)
-        arrays, images, _ = self._gather(feed)
+        arrays, images, _ = self._gather(_one_or_list(xs))
         if images != self.batch:
             raise RunError(f"trace takes the compiled batch of {self.batch}, not {images} images")
         outs = [np.empty(shape, np.float32) for shape in self.output_shapes]
@@ -231,10 +229,10 @@ class Network:
         count = len(self._plan.steps)
         times = np.empty((rounds, count))
         for measured in times:
-            for step in range(count):
+            for number in range(count):
                 start = time.perf_counter()
-                self._steps(range(step, step + 1), arrays, outs, arena)
-                measured[step] = time.perf_counter() - start
+                self._steps(range(number, number + 1), arrays, outs, arena)
+                measured[number] = time.perf_counter() - start
         seconds = np.median(times, axis=0)
         nodes = {node.name: node for node in self.graph.nodes}
         result = []
@@ -271,8 +269,9 @@ class Network:
             if array.shape == image:
                 array, single = array[None], True
             if array.shape[1:] != image or array.ndim != len(image) + 1:
+                expected = ", ".join(map(str, image))
                 raise RunError(
-                    f"input {tensor.name} has shape {array.shape}, the network takes (batch, {', '.join(map(str, image))})",
+                    f"input {tensor.name} has shape {array.shape}, the network takes (batch, {expected})",
                     remedy="check the layout (channels last or first) and the size of the image",
                 )
             counts.add(len(array))
@@ -347,6 +346,12 @@ class Network:
 
     def _read(self, view: View, tensor: TensorType, xs: Sequence[Array], outs: Sequence[Array], arena: Array) -> Array:
         return np.array(self._place(view, xs, outs, arena)).reshape(tensor.shape)
+
+
+def _one_or_list(xs: Sequence[Any]) -> Feed:
+    """What `reference.bind` takes: the only argument itself, or all of them."""
+    feed: Feed = xs[0] if len(xs) == 1 else list(xs)
+    return feed
 
 
 def _check_dtype(what: str, array: Array) -> None:

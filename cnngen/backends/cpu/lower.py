@@ -178,9 +178,8 @@ def _dense(op: Dense, reads: tuple[View, ...], write: View, target: Target) -> L
     source = reads[0]
     axes = _pixel_axes((1, 1), source, write, None)
     features = source.shape[3]
-    kernel = _tiled(
-        "dense", axes, 1, features, op.units, 1, (Loop(features, 1),), op.use_bias, False, Epilogue(op.activation), target
-    )  # fmt: skip
+    loops, epilogue = (Loop(features, 1),), Epilogue(op.activation)
+    kernel = _tiled("dense", axes, 1, features, op.units, 1, loops, op.use_bias, False, epilogue, target)
     return kernel, reads, write
 
 
