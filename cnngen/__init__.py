@@ -15,13 +15,13 @@ import sys
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from cnngen._version import VERSION as __version__
+from cnngen._version import __version__
 
 if TYPE_CHECKING:
     from cnngen.errors import CnngenError
     from cnngen.ir import Graph
     from cnngen.network import Network
-    from cnngen.pipeline import compile, load_graph  # noqa: A004  # the public name
+    from cnngen.pipeline import compile, load_graph
     from cnngen.reference import reference
     from cnngen.verify import verify
 
