@@ -92,6 +92,10 @@ class ToolchainError(CnngenError):
     exit_code = 3
 
 
+class CacheError(CnngenError):
+    """The cache folder is not safe to load code from, or its settings make no sense."""
+
+
 class DeviceError(CnngenError):
     """A GPU or its driver is missing or failed."""
 

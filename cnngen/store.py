@@ -1,0 +1,297 @@
+"""The folder of cached libraries on disk: what is in it, who may touch it, and when.
+
+```
+<root>/                 0700, ours, not a link
+  entries/<key>/        one library, `entry.json` (name, digest, compiler), command.txt, build.log
+  building/<key>/       a build in progress; belongs to the holder of the lock
+  locks/<key>.lock      released by the system when its holder dies, however it dies
+  quarantine/           entries whose library no longer had its digest, kept for a look
+  failed/<key>/         command.txt and build.log of a build that failed
+```
+
+An entry appears by one rename and disappears by one rename, so readers need no lock.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import secrets
+import shutil
+import stat
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from cnngen.digest import digest_file
+from cnngen.errors import CacheError
+
+KEPT_IN_QUARANTINE = 4
+KEPT_FAILURES = 32
+GRACE = 600.0
+"""Seconds after its last use in which an entry is not pruned: a process may be about to load it."""
+
+RECORD = "entry.json"
+LOGS = ("command.txt", "build.log")
+
+
+class LockError(Exception):
+    """The lock cannot be had: held too long, or the file system has no locks."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One cached library; `size` in bytes with its logs, `used` in seconds since the epoch."""
+
+    key: str
+    name: str
+    library: Path
+    size: int
+    used: float
+    compiler: str
+    created: str
+
+
+@dataclass(frozen=True)
+class Found:
+    """The result of a look into the store: a library that is whole, or what is wrong with the entry, or neither."""
+
+    library: Path | None = None
+    damage: str | None = None
+
+
+class Store:
+    """The store below `root`. Raises CacheError where others could have written there, OSError where it cannot be."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        if not root.is_dir():
+            root.parent.mkdir(parents=True, exist_ok=True)
+            with suppress(FileExistsError):
+                root.mkdir(mode=0o700)
+        verify_private(root)
+
+    def find(self, key: str) -> Found:
+        """Look up an entry and check its library against the stored digest. Changes nothing but the time of use."""
+        folder = self.root / "entries" / key
+        try:
+            record = json.loads((folder / RECORD).read_bytes())
+            name, digest = record["name"], record["digest"]
+            library = folder / f"{name}.so"
+            # The name comes from a file that may be damaged: it must not lead out of the entry.
+            if library.parent != folder:
+                return Found(damage=f"{RECORD} is damaged")
+            descriptor = os.open(library, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+            if not all((folder / log).is_file() for log in LOGS):
+                os.close(descriptor)
+                return Found(damage="a log is missing")
+        except FileNotFoundError:
+            return Found(damage="a file is missing") if folder.exists() else Found()
+        except (ValueError, KeyError, TypeError):
+            return Found(damage=f"{RECORD} is damaged")
+        except OSError as error:
+            return Found(damage=error.strerror)
+        try:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                return Found(damage=f"{library.name} is not a file")
+            found = digest_file(descriptor).hex()
+        except OSError as error:
+            return Found(damage=error.strerror)
+        finally:
+            os.close(descriptor)
+        if found != digest:
+            return Found(damage=f"{library.name} does not have the digest it was stored with")
+        with suppress(OSError):
+            os.utime(folder / RECORD)
+        return Found(library)
+
+    @contextmanager
+    def lock(self, key: str, seconds: float) -> Iterator[None]:
+        """Hold the lock of `key`. Raises LockError after `seconds`, or at once where the file system has no locks."""
+        import filelock
+
+        folder = self._folder("locks")
+        path = folder / f"{key}.lock"
+        _require_flock(path)
+        lock = filelock.FileLock(path, timeout=seconds)
+        try:
+            lock.acquire(poll_interval=0.02)
+        except filelock.Timeout as error:
+            raise LockError(f"another process has held {path} for {seconds:.0f} s") from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def start_build(self, key: str) -> Path:
+        """An empty folder to build in; the caller holds the lock, so what is there was left by a build that died."""
+        folder = self._folder("building") / key
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(mode=0o700)
+        return folder
+
+    def install(self, key: str, built: Path, *, name: str, compiler: str) -> Path:
+        """Turn a build folder into the entry of `key` and return the library; all but it and the logs is deleted."""
+        library = built / f"{name}.so"
+        for path in built.iterdir():
+            if path.name not in (library.name, *LOGS):
+                remove(path)
+        with library.open("rb") as file:
+            digest = digest_file(file.fileno()).hex()
+        created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        record = {"name": name, "digest": digest, "compiler": compiler, "created": created}
+        (built / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+        for path in (*built.iterdir(), built):
+            _sync(path)
+        folder = self._folder("entries")
+        if (folder / key).exists():
+            self.quarantine(key)
+        built.rename(folder / key)
+        _sync(folder)
+        return folder / key / library.name
+
+    def quarantine(self, key: str) -> None:
+        """Move a damaged entry aside, where nothing loads it; the caller holds the lock."""
+        folder = self._folder("quarantine")
+        with suppress(FileNotFoundError):
+            (self.root / "entries" / key).rename(folder / f"{key}.{secrets.token_hex(4)}")
+        for path in _oldest_first(folder)[:-KEPT_IN_QUARANTINE]:
+            shutil.rmtree(path, ignore_errors=True)
+
+    def failed_folder(self, key: str) -> Path:
+        """Where the log of a failed build is kept."""
+        folder = self._folder("failed")
+        for path in _oldest_first(folder)[:-KEPT_FAILURES]:
+            shutil.rmtree(path, ignore_errors=True)
+        return folder / key
+
+    def entries(self) -> list[Entry]:
+        """All entries, the one used last first; what cannot be read is left out."""
+        now = time.time()
+        found = []
+        for folder in _children(self.root / "entries"):
+            try:
+                record = json.loads((folder / RECORD).read_bytes())
+                # A clock that was ahead once must not keep an entry for ever.
+                used = min((folder / RECORD).stat().st_mtime, now)
+                size = sum(path.stat().st_size for path in folder.iterdir())
+                library = folder / f"{record['name']}.so"
+                found.append(
+                    Entry(folder.name, record["name"], library, size, used, record["compiler"], record["created"])
+                )
+            except (OSError, ValueError, KeyError, TypeError):
+                continue
+        return sorted(found, key=lambda entry: entry.used, reverse=True)
+
+    def prune(self, limit: int, keep: str) -> None:
+        """Delete the entries used least recently until the rest takes at most `limit` bytes.
+
+        `keep` and what was used in the last minutes stay. Also deletes what builds that died have left.
+        """
+        total = 0
+        for entry in self.entries():
+            total += entry.size
+            if total > limit and entry.key != keep and time.time() - entry.used > GRACE:
+                self._discard(entry.library.parent)
+                total -= entry.size
+        self._sweep()
+
+    def clear(self) -> int:
+        """Delete everything but builds in progress; returns the bytes that the entries took."""
+        freed = sum(entry.size for entry in self.entries())
+        for folder in _children(self.root / "entries"):
+            self._discard(folder)
+        for name in ("quarantine", "failed"):
+            shutil.rmtree(self.root / name, ignore_errors=True)
+        self._sweep()
+        return freed
+
+    def _sweep(self) -> None:
+        """Delete abandoned build folders: those whose lock is free."""
+        for folder in _children(self.root / "building"):
+            with suppress(LockError, OSError), self.lock(folder.name, 0):
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def _discard(self, folder: Path) -> None:
+        """Delete an entry: renamed first, so that no reader sees half of it."""
+        with suppress(OSError):
+            aside = self._folder("quarantine") / f"{folder.name}.{secrets.token_hex(4)}"
+            folder.rename(aside)
+            shutil.rmtree(aside, ignore_errors=True)
+
+    def _folder(self, name: str) -> Path:
+        folder = self.root / name
+        folder.mkdir(mode=0o700, exist_ok=True)
+        return folder
+
+
+def verify_private(root: Path) -> None:
+    """Raise CacheError where somebody else could have put code into `root`."""
+    status = root.lstat()
+    remedy = f"remove {root}, or point XDG_CACHE_HOME to a folder of your own"
+    if stat.S_ISLNK(status.st_mode):
+        raise CacheError(f"the cache folder {root} is a symbolic link", remedy=remedy)
+    if not stat.S_ISDIR(status.st_mode):
+        raise NotADirectoryError(20, "it is not a folder", str(root))
+    if status.st_uid != os.geteuid():
+        raise CacheError(
+            f"the cache folder {root} belongs to user {status.st_uid}, and you are user {os.geteuid()}", remedy=remedy
+        )
+    if status.st_mode & 0o022:
+        mode = stat.S_IMODE(status.st_mode)
+        raise CacheError(
+            f"the cache folder {root} can be written by others (mode {mode:04o})",
+            remedy=f"if you trust what is in it: chmod 700 {root}; if not, remove it",
+        )
+
+
+def _require_flock(path: Path) -> None:
+    """Raise LockError where the file system has no flock.
+
+    filelock then falls back to a lock that consists of a file, and a process that is killed would leave it for ever.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return
+    except OSError as error:
+        raise LockError(f"the file system of {path} has no locks: {error.strerror}") from error
+    finally:
+        os.close(descriptor)
+
+
+def remove(path: Path) -> None:
+    """Delete a file, a link, or a folder with what is in it."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _children(folder: Path) -> list[Path]:
+    try:
+        return list(folder.iterdir())
+    except OSError:
+        return []
+
+
+def _oldest_first(folder: Path) -> list[Path]:
+    def changed(path: Path) -> float:
+        try:
+            return path.lstat().st_ctime
+        except OSError:
+            return 0.0
+
+    return sorted(_children(folder), key=changed)
