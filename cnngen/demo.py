@@ -27,7 +27,7 @@ from cnngen.resources import specs_folder
 
 GOAL = 97
 """Digits of a hundred that LeNet has to read right."""
-BUILD = Path("build")
+BUILD = Path("build") / "lenet"
 INK = 96
 """Pixels of at least this value are drawn."""
 CELLS = " ▄▀█"
@@ -148,7 +148,7 @@ def show(console: Console, reading: Reading, pictures: Array) -> None:
             continue
         console.print(f"\n  {title}:", style="dim")
         for _ in range(rows):
-            captions = [reading.caption(index) for index in indices]
+            captions = [reading.caption(int(index)) for index in indices]
             lines, count = gallery([pictures[index] for index in indices], captions)
             console.print()
             for line in lines:
@@ -187,7 +187,9 @@ def demo(console: Console) -> int:
         seconds = median_seconds(lambda: network.run(x, out=y))
     console.print()
     step(console, "time", f"{seconds * 1e6:.1f} microseconds an image (median of {TIMED_RUNS} calls from Python)")
-    step(console, "generated", f"C, plan and graph: see {BUILD / network.name}/")
+    sources = [path.read_text(encoding="utf-8") for path in BUILD.rglob("*.c")]
+    lines = sum(text.count("\n") for text in sources)
+    step(console, "generated", f"{len(sources)} C files, {lines} lines, to be read in {BUILD}/")
     failures = reading.failures()
     for failure in failures:
         step(console, "failed", failure, style="bold red")

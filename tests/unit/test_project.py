@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+import cnngen
+
 ROOT = Path(__file__).resolve().parents[2]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 IGNORED = {
@@ -62,15 +64,15 @@ def test_the_wheel_holds_the_package_its_templates_and_its_specs(wheel: zipfile.
 
 def test_the_wheel_holds_nothing_else(wheel: zipfile.ZipFile) -> None:
     tops = {name.partition("/")[0] for name in wheel.namelist()}
-    assert tops == {"cnngen", f"cnngen-{PYPROJECT['project']['version']}.dist-info"}
+    assert tops == {"cnngen", f"cnngen-{cnngen.__version__}.dist-info"}
     assert [name for name in wheel.namelist() if name.endswith((".pyc", ".so", ".o"))] == []
     assert any(name.endswith("licenses/LICENSE") for name in wheel.namelist())
 
 
 def test_the_wheel_knows_its_version_and_its_command(wheel: zipfile.ZipFile) -> None:
-    folder = f"cnngen-{PYPROJECT['project']['version']}.dist-info"
+    folder = f"cnngen-{cnngen.__version__}.dist-info"
     metadata = Parser().parsestr(wheel.read(f"{folder}/METADATA").decode())
-    assert metadata["Version"] == PYPROJECT["project"]["version"]
+    assert metadata["Version"] == cnngen.__version__
     assert metadata["Requires-Python"] == ">=3.11"
     assert "cnngen = " in wheel.read(f"{folder}/entry_points.txt").decode()
 
