@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from rich.console import Group, RenderableType
-from rich.table import Table
-from rich.text import Text
 
 from cnngen.ir import Array
 from cnngen.ops import Bound
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
 Status = Literal["pass", "warn", "fail"]
 Exactness = Literal["exact", "activation", "bound"]
@@ -234,9 +234,16 @@ class Report:
         return data
 
     def __rich__(self) -> RenderableType:
+        from rich.console import Group
+        from rich.table import Table
+        from rich.text import Text
+
         table = Table(title=self._title(), title_justify="left", box=None, pad_edge=False, header_style="bold")
         for column, cell in enumerate(_HEADER):
-            table.add_column(cell, justify="right" if column in _NUMERIC else "left", overflow="fold")
+            wraps = cell == _HEADER[-1]
+            table.add_column(
+                cell, justify="right" if column in _NUMERIC else "left", overflow="fold", no_wrap=not wraps
+            )
         for layer in self.layers:
             style = _STYLES[layer.status]
             table.add_row(*(Text(cell, style=style if column == 0 else "") for column, cell in enumerate(_row(layer))))
@@ -289,7 +296,7 @@ _MARKS = {"pass": "ok", "warn": "warn", "fail": "FAIL"}
 def _row(layer: LayerReport) -> tuple[str, ...]:
     found = layer.integers
     verdict = f"{found.mismatches}/{found.elements} wrong" if found.mismatches else "ok"
-    held = {"exact": "bit for bit", "activation": "exact up to activation", "bound": "by bound"}[layer.exactness]
+    held = {"exact": "exact", "activation": "sum exact", "bound": "bound"}[layer.exactness]
     return (
         _MARKS[layer.status],
         layer.name,
@@ -298,7 +305,7 @@ def _row(layer: LayerReport) -> tuple[str, ...]:
         _ratio(layer.floats.worst_limit),
         _ratio(layer.floats.worst_alarm),
         verdict,
-        held if layer.exactness == "exact" else f"{held}: {layer.reason}",
+        held if layer.exactness == "exact" else f"{held}, {layer.reason}",
     )
 
 

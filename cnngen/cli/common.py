@@ -1,0 +1,156 @@
+"""What the commands share: the group that reports errors, options, progress, and finding a spec.
+
+Nothing here imports NumPy or the compiler, so that `cnngen --help` answers at once; a command
+imports what it needs when it runs.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from cnngen.errors import CnngenError, SpecError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+INTERNAL_ERROR = 70
+"""Exit code for a defect of cnngen itself, EX_SOFTWARE of sysexits.h."""
+INTERRUPTED = 130
+
+_DEBUG = "cnngen.debug"
+_UsageProblem: type[Exception] = typer.BadParameter.__mro__[2]
+"""Click's base of all usage errors, which Typer does not export: BadParameter, UsageError, this."""
+
+
+class CnngenGroup(TyperGroup):
+    """The commands; turns every error into one message on stderr and its exit code.
+
+    0 done, 1 a check failed, 2 bad usage or bad input, 3 toolchain, 4 device. With `--debug` the
+    traceback is shown instead.
+    """
+
+    def invoke(self, ctx: Any) -> Any:
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            try:
+                return super().invoke(ctx)
+            except (typer.Exit, typer.Abort, _UsageProblem):
+                raise  # how a command ends on purpose, and bad usage, which Typer explains
+            except (Exception, KeyboardInterrupt) as error:
+                if ctx.meta.get(_DEBUG) or getattr(error, "errno", None) == errno.EPIPE:
+                    raise
+                fail(*_explain(error))
+
+
+def fail(message: str, code: int) -> None:
+    """Print to stderr and end the command with `code`."""
+    typer.echo(message, err=True)
+    raise typer.Exit(code)
+
+
+def _explain(error: BaseException) -> tuple[str, int]:
+    """The message and the exit code for an error."""
+    if isinstance(error, CnngenError):
+        return str(error), error.exit_code
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted", INTERRUPTED
+    if isinstance(error, OSError):
+        place = f"{error.filename}: " if error.filename else ""
+        return f"{place}{error.strerror or error}", CnngenError.exit_code
+    if isinstance(error, MemoryError):
+        return f"out of memory{f': {error}' if str(error) else ''}; use a smaller network or batch", 2
+    kind = type(error).__name__
+    return f"internal error: {kind}: {error}; run again with --debug and report the traceback", INTERNAL_ERROR
+
+
+def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    typer.echo(f"warning: {message}", err=True)
+
+
+def _set_debug(ctx: typer.Context, value: bool) -> None:
+    if value:
+        ctx.meta[_DEBUG] = True
+
+
+DebugOption = Annotated[
+    bool,
+    typer.Option("--debug", help="Show the traceback of an error.", callback=_set_debug, is_eager=True),
+]
+SpecArgument = Annotated[
+    str, typer.Argument(metavar="SPEC", help="A spec (.yaml), or the name of a shipped one such as lenet.")
+]
+WeightsOption = Annotated[
+    Path | None, typer.Option("--weights", metavar="FILE", help="Weights in place of the ones that the spec names.")
+]
+IsaOption = Annotated[
+    str, typer.Option("--isa", help="scalar, avx2, avx512, native, or an emulated one such as avx512-emulated.")
+]
+ThreadsOption = Annotated[
+    int | None, typer.Option("--threads", min=1, help="Threads of one run; all cores where not given.")
+]
+BatchOption = Annotated[int, typer.Option("--batch", min=1, help="Images of one run.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print data instead of a table.")]
+
+
+def find_spec(spec: str) -> Path:
+    """The file that `spec` names: a path, or the stem of a shipped spec.
+
+    Raises `SpecError` where there is neither.
+    """
+    from cnngen.resources import specs_folder
+
+    path = Path(spec)
+    if path.exists():
+        return path
+    shipped = {file.stem: file for file in sorted(specs_folder().glob("*.yaml"))}
+    if spec in shipped:
+        return shipped[spec]
+    known = f"; shipped specs: {', '.join(shipped)}" if shipped else ""
+    raise SpecError(f"{spec}: no such file", remedy=f"give the path of a spec{known}")
+
+
+def console(*, stderr: bool = False) -> Console:
+    """A console on stdout or stderr; output that goes into a pipe or file is wide enough not to wrap."""
+    from rich.console import Console
+
+    stream = sys.stderr if stderr else sys.stdout
+    width = None if stream.isatty() or "COLUMNS" in os.environ else 160
+    return Console(stderr=stderr, width=width, soft_wrap=False, highlight=False)
+
+
+@contextmanager
+def working(what: str) -> Iterator[Callable[[str], None]]:
+    """Show a spinner with the current step on stderr while the block runs, only on a terminal."""
+    screen = console(stderr=True)
+    if not screen.is_terminal:
+        yield lambda step: None
+        return
+    from rich.markup import escape
+
+    with screen.status(escape(what)) as status:
+        yield lambda step: status.update(escape(f"{what}: {step}"))
+
+
+def print_json(data: Any) -> None:
+    """Strict JSON on stdout."""
+    import json
+
+    typer.echo(json.dumps(data, indent=2, allow_nan=False))
+
+
+def quantity(number: float, unit: str = "") -> str:
+    """`number` with a metric prefix and three digits: 1.23 M."""
+    for scale, prefix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(number) >= scale:
+            return f"{number / scale:.3g} {prefix}{unit}"
+    return f"{number:.3g} {unit}".rstrip()

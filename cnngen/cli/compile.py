@@ -1,0 +1,142 @@
+"""`cnngen compile`: from a spec to a folder that holds every stage."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cnngen.cli.common import (
+    BatchOption,
+    DebugOption,
+    IsaOption,
+    SpecArgument,
+    ThreadsOption,
+    WeightsOption,
+    console,
+    find_spec,
+    quantity,
+    working,
+)
+
+if TYPE_CHECKING:
+    from cnngen.backends.cpu.plan import Plan
+    from cnngen.backends.sources import SourceTree
+    from cnngen.ir import Graph
+
+
+def compile_(
+    spec: SpecArgument,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="DIR", help="Folder to write; build/NAME by default.")
+    ] = None,
+    weights: WeightsOption = None,
+    target: Annotated[str, typer.Option("--target", help="What to compile for: cpu.")] = "cpu",
+    isa: IsaOption = "native",
+    batch: BatchOption = 1,
+    threads: ThreadsOption = None,
+    numerics: Annotated[
+        str, typer.Option("--numerics", help="fast, or reproducible: the same bits on every ISA with FMA.")
+    ] = "fast",
+    tune: Annotated[bool, typer.Option("--tune", help="Choose kernels by measuring them.")] = False,
+    emit_only: Annotated[bool, typer.Option("--emit-only", help="Write the C sources, do not compile them.")] = False,
+    _debug: DebugOption = False,
+) -> None:
+    """Compile a network into native code.
+
+    Writes every stage into one folder: the graph, the plan, the C sources, the packed weights, the
+    compiler's command and log, and the shared library.
+
+    Examples:
+
+      cnngen compile specs/lenet.yaml
+
+      cnngen compile resnet50 -o out --isa avx2 --threads 4
+
+      cnngen compile lenet --emit-only --isa avx512
+    """
+    from cnngen import pipeline
+    from cnngen.backends.cpu import loader
+    from cnngen.backends.cpu.compiler import find_compiler
+    from cnngen.backends.files import write_tree
+    from cnngen.report.stages import write_stages
+
+    path = find_spec(spec)
+    watch = Stopwatch()
+    with working(f"Compiling {path.name}") as say:
+        say("reading")
+        with watch("read"):
+            graph = pipeline.load_graph(path, weights=weights, batch=batch)
+            pipeline.check_options(target, numerics, "fp32", tune)
+        say("planning")
+        with watch("plan"):
+            plan = pipeline.plan_for(graph, isa=isa, threads=threads)
+        say("emitting")
+        with watch("emit"):
+            tree = pipeline.sources(plan)
+        folder = output or Path("build") / tree.name
+        if emit_only:
+            with watch("write"):
+                write_stages(plan, folder)
+                write_tree(tree, folder)
+        else:
+            say("running the C compiler")
+            with watch("compile"):
+                library = pipeline.build(plan, tree, find_compiler(), folder=folder)
+            with watch("load"):
+                loader.load(library, tree.name, len(graph.inputs), len(graph.outputs), plan.target.threads)
+    for line in _account(graph, plan, tree, folder, watch):
+        console().print(line, markup=False, soft_wrap=True)
+
+
+class Stopwatch:
+    """Seconds spent in named blocks."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        start = perf_counter()
+        yield
+        self.seconds[stage] = perf_counter() - start
+
+    def __str__(self) -> str:
+        stages = ", ".join(f"{stage} {seconds:.2f} s" for stage, seconds in self.seconds.items())
+        return f"{stages}; {sum(self.seconds.values()):.2f} s in all"
+
+
+def _account(graph: Graph, plan: Plan, tree: SourceTree, folder: Path, watch: Stopwatch) -> Iterator[str]:
+    """What was done, a few lines."""
+    costs = [node.op.cost(graph.input_types(node), graph.types[node.name]) for node in graph.nodes]
+    batch = graph.inputs[0].type.shape[0]
+    threads = plan.target.threads
+    yield f"{plan.name}: {plan.target.name}, {threads} thread{'s' if threads > 1 else ''}, batch {batch}"
+    yield (
+        f"  layers   {len(graph.nodes)}, {len(plan.graph.nodes)} after fusion, "
+        f"in {len(plan.steps)} steps with {len(plan.kernels)} kernels"
+    )
+    yield (
+        f"  size     {sum(cost.params for cost in costs):,} parameters, "
+        f"{quantity(sum(cost.macs for cost in costs) / batch, 'MAC')} per image"
+    )
+    yield (
+        f"  memory   arena {_bytes(4 * plan.arena.size)} (lower bound {_bytes(4 * plan.arena.lower_bound)}), "
+        f"packed weights {_bytes(4 * plan.blob_floats)}"
+    )
+    yield f"  time     {watch}"
+    kernels = sum(name.startswith("kernels/") for name in tree.files)
+    files = sorted(file.name for file in folder.iterdir() if file.is_file())
+    yield f"  written  {folder}/: {', '.join(files)}, kernels/ ({kernels} files)"
+
+
+def _bytes(count: float) -> str:
+    for unit in ("bytes", "KiB", "MiB"):
+        if count < 1024:
+            return f"{count:.4g} {unit}"
+        count /= 1024
+    return f"{count:.4g} GiB"

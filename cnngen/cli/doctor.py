@@ -1,0 +1,37 @@
+"""`cnngen doctor`: what this machine has, and what to install for the rest."""
+
+from __future__ import annotations
+
+import typer
+
+from cnngen.cli.common import DebugOption, JsonOption, console, print_json
+
+
+def doctor(json: JsonOption = False, _debug: DebugOption = False) -> None:
+    """Show what this machine has: compiler, instruction sets, OpenMP, cache, extras.
+
+    Each missing thing comes with the command that mends it. Exit code 3 where networks cannot be
+    compiled at all.
+    """
+    from dataclasses import asdict
+
+    from cnngen.doctor import examine
+
+    checks = examine()
+    if json:
+        print_json([asdict(check) for check in checks])
+    else:
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(box=None, show_header=False, pad_edge=False)
+        for check in checks:
+            mark, style = {"ok": ("ok", "green"), "optional": ("--", "yellow"), "missing": ("missing", "bold red")}[
+                check.status
+            ]
+            detail = Text(check.detail)
+            if check.remedy:
+                detail.append(f"\n{check.remedy}", style="dim")
+            table.add_row(Text(mark, style=style), Text(check.name, style="bold"), detail)
+        console().print(table)
+    raise typer.Exit(3 if any(check.status == "missing" for check in checks) else 0)
