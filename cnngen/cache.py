@@ -13,6 +13,7 @@ import re
 import shutil
 import tempfile
 import warnings
+from contextlib import suppress
 from pathlib import Path
 
 from cnngen._version import __version__
@@ -27,6 +28,9 @@ __all__ = ["Entry", "cache_folder", "clear", "entries", "key", "library"]
 
 FORMAT = 1
 """Part of every key: raise it when the meaning of an entry changes."""
+
+ATTEMPTS = 3
+"""How often a library that vanishes while it is copied is looked up or built again."""
 
 SIZE_VARIABLE = "CNNGEN_CACHE_SIZE"
 SIZE_LIMIT = 10 * 10**9
@@ -57,19 +61,21 @@ def library(
     write_tree(tree, folder)
     shown = folder / f"{tree.name}.so"
     try:
-        path = _library(tree, compiler, use_cache, folder, timeout)
-    except BaseException:
-        shown.unlink(missing_ok=True)  # one of an earlier build would not belong to these sources
+        for attempt in range(ATTEMPTS):
+            path = _library(tree, compiler, use_cache, folder, timeout)
+            try:
+                for name in (shown.name, *LOGS):
+                    copy(path.parent / name, folder / name)
+                break
+            except FileNotFoundError:  # somebody has cleared the cache in this moment
+                if attempt == ATTEMPTS - 1:
+                    raise
+    except BaseException as error:
+        with suppress(OSError):
+            shown.unlink(missing_ok=True)  # one of an earlier build would not belong to these sources
+        if isinstance(error, OSError):
+            raise FolderError.of(folder, error) from error
         raise
-    try:
-        for name in (shown.name, *LOGS):
-            copy(path.parent / name, folder / name)
-    except FileNotFoundError as error:
-        raise ToolchainError(
-            f"{error.filename} vanished while it was copied", remedy="run the command again"
-        ) from error
-    except OSError as error:
-        raise FolderError.of(folder, error) from error
     return path
 
 
@@ -96,7 +102,10 @@ def cache_folder() -> Path | None:
         return base / "cnngen"
     import platformdirs  # here, because it takes longer to import than a hit takes
 
-    folder = platformdirs.user_cache_path("cnngen")
+    try:
+        folder = platformdirs.user_cache_path("cnngen")
+    except RuntimeError:  # there is no home folder
+        return None
     return folder if folder.is_absolute() else None
 
 

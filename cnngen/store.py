@@ -104,8 +104,12 @@ class Store:
             os.close(descriptor)
         if found != digest:
             return Found(damage=f"{library.name} does not have the digest it was stored with")
-        with suppress(OSError):
+        try:
             os.utime(folder / RECORD)
+        except FileNotFoundError:  # deleted while we read it
+            return Found()
+        except OSError:
+            pass  # a cache that cannot be written still serves
         return Found(library)
 
     @contextmanager
