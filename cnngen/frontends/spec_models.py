@@ -111,14 +111,8 @@ INPUT_CHANNELS = "input_channels"
 """Predefined in every block: the number of channels of its input."""
 RESERVED_PARAMETERS = frozenset({"name", "inputs", "when", "repeat", INPUT_CHANNELS})
 
-LayerList = Annotated[
-    list[Any], Field(min_length=1), WithJsonSchema({"type": "array", "minItems": 1, "items": {"$ref": "#/$defs/Layer"}})
-]
-BlockLayerList = Annotated[
-    list[Any],
-    Field(min_length=1),
-    WithJsonSchema({"type": "array", "minItems": 1, "items": {"$ref": "#/$defs/BlockLayer"}}),
-]
+LayerList = Annotated[list[Any], Field(min_length=1)]
+"""Layers as they stand in the file: they are checked one by one, with their blocks expanded."""
 
 
 class Block(Model):
@@ -134,7 +128,7 @@ class Block(Model):
             }
         ),
     ] = Field(default_factory=dict, description="Names of the parameters, with their defaults: [filters, stride: 1]")
-    layers: BlockLayerList = Field(description="The layers; `input` names what the block reads")
+    layers: LayerList = Field(description="The layers; `input` names what the block reads")
 
 
 class Spec(Model):
