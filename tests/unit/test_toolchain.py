@@ -105,7 +105,7 @@ class TestCommands:
         assert first[-4:] == ("-c", "add.c", "-o", "add.c.o")
         assert link == (
             *("gcc", "-shared", "-fopenmp", "add.c.o", "units/weights.c.o", "weights.S.o", "-lm"),
-            *("-Wl,-z,noexecstack", "-Wl,--no-undefined", "-o", "adder.so"),
+            *("-Wl,--build-id=none", "-Wl,-z,noexecstack", "-Wl,--no-undefined", "-o", "adder.so"),
         )
 
     def test_contraction_is_off_and_no_flag_is_for_this_machine(self) -> None:

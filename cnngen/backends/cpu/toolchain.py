@@ -151,16 +151,16 @@ def commands(tree: SourceTree, compiler: Compiler) -> tuple[list[tuple[str, ...]
         base = (*base, "-mcpu=baseline")
         flags = tuple(f"-march={f[7:].replace('-', '_')}" if f.startswith("-march=") else f for f in flags)
     compilations = [(*compiler.command, *base, *flags, "-c", unit, "-o", _object(unit)) for unit in tree.units]
-    checks = _link_checks(compiler)
+    options = _link_options(compiler)
     if compiler.kind != "gcc" and any(flag.startswith("-fsanitize") for flag in flags):
-        checks = checks[:-1]  # clang leaves the sanitizer's symbols to the program that loads the library
+        options = options[:-1]  # clang leaves the sanitizer's symbols to the program that loads the library
     link = (
         *compiler.command,
         "-shared",
         *(flag for flag in flags if flag.startswith(LINK_TOO)),
         *(_object(unit) for unit in tree.units),
         *tree.links,
-        *checks,
+        *options,
         "-o",
         f"{tree.name}.so",
     )
@@ -245,7 +245,7 @@ def _check_openmp(compiler: Compiler, processes: Processes, scratch: Path) -> No
         return
     source, library = scratch / "openmp.c", scratch / "openmp.so"
     put(source, memoryview(OPENMP_PROBE.encode()))
-    flags = ("-fPIC", "-shared", "-fopenmp", *_link_checks(compiler))
+    flags = ("-fPIC", "-shared", "-fopenmp", *_link_options(compiler))
     files = (f"{scratch.name}/{source.name}", "-o", f"{scratch.name}/{library.name}")
     finished = _run_one(processes, (*compiler.command, *flags, *files))
     if finished.ok and _output_problem(library) is None:
@@ -265,11 +265,14 @@ def _check_openmp(compiler: Compiler, processes: Processes, scratch: Path) -> No
     )
 
 
-def _link_checks(compiler: Compiler) -> tuple[str, ...]:
-    """No executable stack, and no symbol left for the loading program to supply."""
+def _link_options(compiler: Compiler) -> tuple[str, ...]:
+    """No executable stack, and no symbol left for the loading program to supply.
+
+    No build id either: it is a slow hash over all the weights, and the cache has its own.
+    """
     if "apple" in compiler.target or "darwin" in compiler.target:
         return ("-Wl,-undefined,error",)
-    return ("-Wl,-z,noexecstack", "-Wl,--no-undefined")
+    return ("-Wl,--build-id=none", "-Wl,-z,noexecstack", "-Wl,--no-undefined")
 
 
 def _environment(compiler: Compiler, scratch: Path) -> dict[str, str]:
