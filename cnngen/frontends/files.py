@@ -29,26 +29,28 @@ def open_regular(
     Raises `error` where it does not exist (with the remedy `missing`), cannot be read, is something
     else (a named pipe would block, a device never ends), or is changed while it is open.
     """
+    subject = "" if source is None else f"{path} "
     source = source or Source(str(path))
     try:
         # O_NONBLOCK: opening a named pipe without a writer would wait for ever.
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NONBLOCK", 0))
     except FileNotFoundError:
-        raise error(f"the file {path} does not exist", remedy=missing or "check the path", source=source) from None
+        raise error(f"{subject}does not exist", remedy=missing or "check the path", source=source) from None
     except (OSError, ValueError) as problem:
-        raise error(f"{path} cannot be opened ({_reason(problem)})", source=source) from None
+        raise error(f"{subject}cannot be opened ({_reason(problem)})", source=source) from None
+    before = os.fstat(descriptor)
+    if not stat.S_ISREG(before.st_mode):
+        os.close(descriptor)
+        kind = KINDS.get(stat.S_IFMT(before.st_mode), "no regular file")
+        raise error(f"{subject}is {kind}", remedy="give the path of a regular file", source=source)
     with os.fdopen(descriptor, "rb") as handle:
-        before = os.fstat(descriptor)
-        if not stat.S_ISREG(before.st_mode):
-            kind = KINDS.get(stat.S_IFMT(before.st_mode), "no regular file")
-            raise error(f"{path} is {kind}", remedy="give the path of a regular file", source=source)
         try:
             yield handle
         except OSError as problem:
-            raise error(f"{path} cannot be read ({_reason(problem)})", source=source) from None
+            raise error(f"{subject}cannot be read ({_reason(problem)})", source=source) from None
         after = os.fstat(descriptor)
         if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
-            raise error(f"{path} was changed while it was read", remedy="try again", source=source)
+            raise error(f"{subject}was changed while it was read", remedy="try again", source=source)
 
 
 def inside(folder: Path, name: str, *, what: str, source: Source) -> Path:

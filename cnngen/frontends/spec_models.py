@@ -22,7 +22,7 @@ REQUIRED: Final = Required()
 
 
 def _version(value: Any) -> int:
-    if isinstance(value, bool) or value != VERSION:
+    if type(value) is not int or value != VERSION:
         raise FieldError(f"is {shown(value)}, but this cnngen reads version {VERSION}", f"write `cnngen: {VERSION}`")
     return VERSION
 
