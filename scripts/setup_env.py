@@ -16,8 +16,8 @@ VENV = ROOT / ".venv"
 STAMPS = VENV / ".done"
 
 INSTALLS = {
-    "run": ("cnngen and what it needs to run (about 60 MB)", ["-e", "."]),
-    "dev": ("cnngen and what checks, tests and benchmarks need (about 250 MB)", ["-e", ".[dev]"]),
+    "run": ("cnngen and what it needs to run (about 140 MB)", ["-e", "."]),
+    "dev": ("cnngen and what checks, tests and benchmarks need (about 500 MB)", ["-e", ".[dev]"]),
     "torch": ("PyTorch, for the tests that use it as a witness", []),
 }
 
@@ -91,7 +91,7 @@ def pip_install(arguments, log):
 
 
 def show_progress(line):
-    if line.startswith(("Collecting ", "Downloading ", "Building ", "Installing ", "Successfully ")):
+    if line.startswith(("Downloading ", "Using cached ", "Building ", "Installing ", "Successfully ")):
         print("  " + (line if len(line) <= 76 else line[:73] + "..."), flush=True)
 
 

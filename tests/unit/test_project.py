@@ -102,8 +102,9 @@ def make_targets() -> set[str]:
 
 
 def shell_blocks(text: str) -> str:
-    """Everything that a document shows as code: fenced blocks without a language or of the shell, and `spans`."""
-    fences = re.findall(r"^```(?:sh|console)?\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    """What a document shows to be typed: fenced blocks of the shell or without a language, and `spans`."""
+    fenced = re.findall(r"^```(\w*)\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    fences = [code for language, code in fenced if language in ("", "sh", "console")]
     spans = re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL))
     return "\n".join(fences + spans)
 
