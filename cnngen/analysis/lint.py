@@ -92,7 +92,7 @@ def narrow_output(facts: Facts) -> Iterator[LintWarning]:
                     facts,
                     "narrow-output",
                     name,
-                    f"{which} the whole of input {origin}: an element sees at most {_at_most(field)} of its "
+                    f"{which} the whole of {_input(facts, origin)}: an element sees at most {_at_most(field)} of its "
                     f"{_extent(field)} pixels",
                     "add layers, strides, dilation or a global_avg_pool if an output must see the whole picture",
                 )
@@ -110,7 +110,7 @@ def narrow_features(facts: Facts) -> Iterator[LintWarning]:
                     facts,
                     "narrow-features",
                     node.name,
-                    f"no element of {node.inputs[0]}, which it pools, sees the whole of input {origin}: "
+                    f"no element of {node.inputs[0]}, which it pools, sees the whole of {_input(facts, origin)}: "
                     f"at most {_at_most(field)} of {_extent(field)} pixels, so classes are told apart by local parts",
                     "add layers, strides or dilation in front of it if the whole picture matters",
                 )
@@ -134,7 +134,7 @@ def unread_input(facts: Facts) -> Iterator[LintWarning]:
                 facts,
                 "unread-input",
                 _loser(facts) or tensor.name,
-                f"{' and '.join(parts)} of input {tensor.name} reach no output",
+                f"{' and '.join(parts)} of {_input(facts, tensor.name)} reach no output",
                 f"use {SMALLER_STEPS}"
                 if gaps
                 else "use a padding or an input size with which windows end at the border",
@@ -169,8 +169,8 @@ def mixed_jumps(facts: Facts) -> Iterator[LintWarning]:
                     facts,
                     "mixed-jumps",
                     node.name,
-                    f"its inputs step over input {origin} by {' and '.join(map(str, jumps))} pixels an element, so "
-                    "equal positions do not show the same place",
+                    f"its inputs step over {_input(facts, origin)} by {' and '.join(map(str, jumps))} pixels "
+                    "an element, so equal positions do not show the same place",
                     "give the branches the same product of strides",
                 )
 
@@ -257,6 +257,11 @@ RULES: tuple[Callable[[Facts], Iterator[LintWarning]], ...] = (
 def _warning(facts: Facts, code: str, name: str, problem: str, remedy: str) -> LintWarning:
     source = next((node.source for node in facts.graph.nodes if node.name == name), None)
     return LintWarning(code, name, source, problem, remedy)
+
+
+def _input(facts: Facts, name: str) -> str:
+    """How a text speaks of an input: by name only where there are several."""
+    return "the input" if len(facts.graph.inputs) == 1 else f"input {name}"
 
 
 def _used(facts: Facts, origin: str) -> list[tuple[int, int]]:

@@ -42,7 +42,7 @@ def only(graph: Graph) -> LintWarning:
         ("lenet", []),
         ("resnet18", []),
         ("mobilenet_v2", []),
-        # 7x7 windows at stride 2 without padding leave out the last of 224 rows; 207 of 224 pixels are seen.
+        # 3x3 windows at stride 2 without padding leave out the last of 224 rows; 207 of 224 pixels are seen.
         ("squeezenet", ["unread-input", "narrow-features"]),
     ],
 )
@@ -53,7 +53,7 @@ def test_shipped_networks_get_few_true_warnings(spec: str, expected: list[str]) 
 def test_a_warning_has_place_facts_and_remedy() -> None:
     graph = chain((1, 8, 8, 1), Conv2D(1, (3, 3)))
     graph = replace(graph, nodes=(replace(graph.nodes[0], source=Source("net.yaml", 7)),))
-    assert str(only(graph)).startswith("net.yaml:7: conv2d_0: no element sees the whole of input x: ")
+    assert str(only(graph)).startswith("net.yaml:7: conv2d_0: no element sees the whole of the input: ")
     assert "3x3 of its 8x8 pixels; add layers" in only(graph).text
 
 
@@ -83,14 +83,14 @@ def test_a_cropped_border_is_unread_and_named_once() -> None:
     graph = chain((1, 8, 9, 1), Conv2D(2, (3, 3), (2, 2)), Flatten(), Dense(2))
     warning = only(graph)
     assert (warning.code, warning.layer) == ("unread-input", "conv2d_0")
-    assert warning.problem == "1 of the 8 rows (7) of input x reach no output"
+    assert warning.problem == "1 of the 8 rows (7) of the input reach no output"
     assert "border" in warning.remedy
 
 
 def test_gaps_between_windows_are_unread() -> None:
     warning = only(chain((1, 7, 7, 1), Pool2D("max", (2, 2), (3, 3)), Flatten(), Dense(2)))
     rows, columns = "3 of the 7 rows (2, 5-6)", "3 of the 7 columns (2, 5-6)"
-    assert warning.problem == f"{rows} and {columns} of input x reach no output"
+    assert warning.problem == f"{rows} and {columns} of the input reach no output"
     assert "smaller stride" in warning.remedy
 
 

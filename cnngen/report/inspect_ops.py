@@ -1,0 +1,89 @@
+"""An op in a few words for tables: its kind and the parameters that are not the usual ones."""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from cnngen.ir import TensorType
+from cnngen.ops import (
+    LRN,
+    Activate,
+    Activation,
+    Add,
+    BatchNorm,
+    Concat,
+    Conv2D,
+    Dense,
+    Flatten,
+    GlobalPool2D,
+    Identity,
+    Op,
+    Pool2D,
+    Softmax,
+    Transpose,
+)
+
+
+def describe(op: Op, inputs: tuple[TensorType, ...]) -> str:
+    """Like ``conv2d 3x3 s2 p1 g32 +relu6``: kernel, stride, padding, dilation, groups, fused epilogue.
+
+    Stride and dilation 1, padding 0 and one group are left out; padding is one number, or top,
+    bottom, left and right where they differ.
+    """
+    match op:
+        case Conv2D():
+            kind = "depthwise" if op.depthwise(inputs) else op.kind
+            groups = f" g{op.groups}" if op.groups > 1 and kind != "depthwise" else ""
+            residual = " +residual" if op.residual else ""
+            return f"{kind} {window(op)}{groups}{residual}{epilogue(op.activation)}"
+        case Pool2D():
+            ceil = " ceil" if op.ceil_mode else ""
+            count = " count_pad" if op.count_include_pad and any(op.padding) else ""
+            return f"{op.kind} {window(op)}{ceil}{count}"
+        case Dense() | Add():
+            return f"{op.kind}{epilogue(op.activation)}"
+        case Activate():
+            return activation(op.activation)
+        case LRN():
+            return f"lrn over {op.size}"
+        case Flatten():
+            return f"flatten {op.order}"
+        case Transpose():
+            return f"transpose {' '.join(map(str, op.axes))}"
+        case GlobalPool2D() | BatchNorm() | Concat() | Identity() | Softmax():
+            return op.kind
+        case _:
+            assert_never(op)
+
+
+def window(op: Conv2D | Pool2D) -> str:
+    """Kernel, stride, padding and dilation."""
+    words = ["x".join(map(str, op.kernel))]
+    if op.stride != (1, 1):
+        words.append("s" + pair(op.stride))
+    if any(op.padding):
+        words.append("p" + (str(op.padding[0]) if len(set(op.padding)) == 1 else ",".join(map(str, op.padding))))
+    if op.dilation != (1, 1):
+        words.append("d" + pair(op.dilation))
+    return " ".join(words)
+
+
+def pair(values: tuple[int, int]) -> str:
+    """One number where both are the same, ``2x1`` where not."""
+    return str(values[0]) if values[0] == values[1] else "x".join(map(str, values))
+
+
+def epilogue(function: Activation | None) -> str:
+    """A fused activation, or nothing."""
+    return f" +{activation(function)}" if function else ""
+
+
+def activation(function: Activation) -> str:
+    """The function with those of its parameters that it takes."""
+    match function.function:
+        case "leaky_relu":
+            return f"leaky_relu {function.alpha:g}"
+        case "clip" | "hard_sigmoid":
+            return f"{function.function} {function.alpha:g} {function.beta:g}"
+        case name:
+            return name
