@@ -54,8 +54,8 @@ class Bound:
     """The float64 value of a tensor and how far a correct float32 kernel may be from it.
 
     `limit` is sound: more is an error (gamma_k S of Higham, Accuracy and Stability, 3.1, plus
-    underflow). `alarm` is what rounding errors of a correct kernel stay below in practice
-    (sqrt(k) u S).
+    underflow). `alarm` is what rounding errors of a correct kernel stay below in practice: they add up
+    like a random walk, (sqrt(k) + 2) u S, where the 2 is for the few terms that are no statistics yet.
     """
 
     value: Array
@@ -73,11 +73,8 @@ class Bound:
         """A sum of products: `magnitude` is S = sum |x||w| + |b|, `roundings` is k."""
         underflow = roundings * SMALLEST_NORMAL * UNIT_ROUNDOFF
         gamma = roundings * UNIT_ROUNDOFF / (1 - roundings * UNIT_ROUNDOFF)
-        return Bound(
-            value,
-            gamma * magnitude + underflow,
-            np.sqrt(roundings) * UNIT_ROUNDOFF * magnitude + underflow,
-        )
+        usual = min(float(roundings), np.sqrt(roundings) + 2) * UNIT_ROUNDOFF
+        return Bound(value, gamma * magnitude + underflow, usual * magnitude + underflow)
 
 
 class Op(ABC):
