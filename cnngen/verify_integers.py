@@ -73,7 +73,7 @@ class IntegerCase:
 def integer_cases(graph: Graph, seed: int) -> dict[str, IntegerCase]:
     """A case for every node. Each depends on `seed` and the node's position only."""
     return {
-        node.name: _case(node, graph.input_types(node), np.random.default_rng([seed, position]))
+        node.name: _with_repeats(node, _case(node, graph.input_types(node), np.random.default_rng([seed, position])))
         for position, node in enumerate(graph.nodes)
     }
 
@@ -82,6 +82,12 @@ def integer_twin(graph: Graph, cases: dict[str, IntegerCase]) -> Graph:
     """`graph` with the weights of `cases`."""
     nodes = [replace(node, weights=MappingProxyType(cases[node.name].weights)) for node in graph.nodes]
     return replace(graph, nodes=tuple(nodes))
+
+
+def _with_repeats(node: Node, case: IntegerCase) -> IntegerCase:
+    """`case` with one array for each tensor, where the node reads a tensor twice."""
+    by_name = dict(zip(reversed(node.inputs), reversed(case.inputs), strict=True))
+    return replace(case, inputs=tuple(by_name[name] for name in node.inputs))
 
 
 def activation_of(node: Node) -> Activation | None:
@@ -134,7 +140,8 @@ def _sum_of_products(node: Node, types: Sequence[TensorType], taps: int, rng: np
     # Uniform on -m..m has variance m (m + 1) / 3.
     spread = math.sqrt(taps) * largest * (largest + 1) / 3
     unit = np.float32(2.0 ** -max(round(math.log2(spread / SPREAD)), 0))
-    # Bias and residual take at most what the products leave of the exact integers, a quarter each.
+    # Products take at most half of the exact integers, bias and residual a quarter each. A residual that
+    # is the input itself is far below its quarter: largest / unit is of the order of sqrt(taps).
     offset = max(min(round(SPREAD / float(unit)), INTEGER_RANGE // 4), 1)
     residuals = [_integers(t.shape, offset, rng) * unit for t in types[1:]]
     inputs = (_integers(types[0].shape, largest, rng), *residuals)

@@ -115,6 +115,15 @@ def test_more_taps_than_exact_integers_fall_back_to_the_bound() -> None:
     assert str(INTEGER_RANGE) in case.reason
 
 
+def test_a_tensor_that_is_read_twice_has_one_array() -> None:
+    net = Builder((1, 4, 4, 3))
+    net.add(Conv2D(3, (1, 1), residual=True), "x", "x")
+    graph = net.graph()
+    case = integer_cases(graph, 0)["conv2d_0"]
+    assert case.inputs[0] is case.inputs[1]
+    assert verify(FakeNetwork(graph)).ok
+
+
 def test_twin_has_the_structure_of_the_graph_and_keeps_batch_norms() -> None:
     graph = EXAMPLES["residual"]()
     twin = integer_twin(graph, integer_cases(graph, 0))
