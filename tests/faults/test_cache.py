@@ -78,6 +78,14 @@ class TestCase32Symlink:
         assert not (tmp_path / "out" / name).is_symlink()
         assert works(tmp_path / "out/adder.so")
 
+    def test_case_32_link_to_a_file_of_the_same_contents(self, tmp_path: Path, compiler: Compiler) -> None:
+        cache.library(adder(), compiler, folder=tmp_path / "out")
+        for name in ("adder.so", "add.c"):
+            (tmp_path / "out" / name).rename(tmp_path / name)
+            (tmp_path / "out" / name).symlink_to(tmp_path / name)
+        cache.library(adder(), compiler, folder=tmp_path / "out")
+        assert not any(path.is_symlink() for path in (tmp_path / "out").iterdir())
+
 
 def flip_bit(path: Path) -> None:
     data = bytearray(path.read_bytes())
