@@ -10,6 +10,8 @@ from __future__ import annotations
 import json
 import math
 import struct
+import tokenize
+import warnings
 import zipfile
 import zlib
 from abc import ABC, abstractmethod
@@ -28,6 +30,18 @@ from cnngen.ir import Array
 MAX_HEADER = 16_000_000
 MAX_TENSORS = 100_000
 MAX_RANK = 32
+
+# All that NumPy's parser of .npy headers lets through for texts that are none.
+HEADER_ERRORS = (
+    ValueError,
+    KeyError,
+    TypeError,
+    SyntaxError,
+    EOFError,
+    RecursionError,
+    OverflowError,
+    tokenize.TokenError,
+)
 
 PICKLED = {".pt", ".pth", ".pkl", ".pickle", ".bin", ".ckpt"}
 KERAS = {".h5", ".hdf5", ".keras"}
@@ -267,9 +281,11 @@ class NpzFile(WeightFile):
         """Shape, Fortran order, type and length of the header of an open .npy member."""
         readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
         try:
-            version = np.lib.format.read_magic(member)
-            shape, fortran, dtype = readers[version](member)
-        except (ValueError, KeyError, TypeError, SyntaxError, EOFError, RecursionError, OverflowError) as problem:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # NumPy's, of headers that Python 2 wrote
+                version = np.lib.format.read_magic(member)
+                shape, fortran, dtype = readers[version](member)
+        except HEADER_ERRORS as problem:
             raise self.error(f"{entry.filename[:80]}: has no valid array header ({str(problem)[:80]})") from None
         except (zipfile.BadZipFile, zlib.error, MemoryError) as problem:
             raise self.error(f"{entry.filename[:80]}: is damaged ({problem})") from None

@@ -134,7 +134,7 @@ def _verify_variances(graph: Graph, source: Source) -> None:
     for node in graph.nodes:
         if not isinstance(node.op, BatchNorm):
             continue
-        lowest = float(np.min(node.weights["variance"]))
+        lowest = float(np.fmin.reduce(node.weights["variance"]))  # looks past NaN
         error: CnngenError | None = None
         if lowest < 0:
             error = WeightsError(f"the variance {lowest:g} is negative", remedy="check how the file was exported")

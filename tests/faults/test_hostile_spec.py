@@ -221,8 +221,8 @@ def test_case_31_compiler_flags(tmp_path: Path, line: str) -> None:
 @pytest.mark.parametrize(
     "expression",
     ["__import__('os').system('touch pwned') if $n else 1", "$n.__class__", "$n ** 999999", "[$n][0]",
-     "(lambda x:$n)(1)", "$n << 99", "('a' * $n)", "open($n)", "$n if 1 else 2", "min() + $n", "-'a' + $n", "$n / 0", "$n 5",
-     "max($n, key=1)", "9223372036854775807 * $n * 99999"],
+     "(lambda x:$n)(1)", "$n << 99", "('a' * $n)", "open($n)", "$n if 1 else 2", "min() + $n", "-'a' + $n", "$n / 0",
+     "$n 5", "max($n, key=1)", "9223372036854775807 * $n * 99999"],
 )  # fmt: skip
 def test_expressions_execute_nothing(tmp_path: Path, expression: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
