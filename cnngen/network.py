@@ -19,6 +19,7 @@ from cnngen.plan.memory import View
 from cnngen.reference import Feed, bind
 
 _FLOAT32 = np.dtype(np.float32)
+_may_share_memory = np.may_share_memory
 _ALIGNMENT = 64
 
 
@@ -53,12 +54,12 @@ class Network:
         self._arenas: list[Any] = []
         self._inputs = plan.graph.inputs
         self._outputs = tuple(Input(name, plan.graph.types[name]) for name in plan.graph.outputs)
-        self._single = len(self._inputs) == 1 and len(self._outputs) == 1
+        self._fast = len(self._inputs) == 1 and len(self._outputs) == 1
         self._in_shape = self._inputs[0].type.shape
         self._out_shape = self._outputs[0].type.shape
         self._run = library.run
         self._from_buffer = library.ffi.from_buffer
-        self._release()
+        self._arenas.append(self._new_arena())  # so that the first `run` allocates nothing either
 
     # What it is
 
@@ -150,7 +151,9 @@ class Network:
         All arrays are float32, C-contiguous and of exactly `input_shapes` and `output_shapes`; `out`
         is writable and overlaps no input. Raises `RunError` before anything runs.
         """
-        if self._single and len(xs) == 1 and isinstance(out, np.ndarray):
+        if self._fast and len(xs) == 1 and isinstance(out, np.ndarray):
+            # The common case with as little Python as possible: an array of float32 has exactly this
+            # dtype object, and from_buffer refuses what is not contiguous or not writable.
             x = xs[0]
             try:
                 if (
@@ -158,13 +161,13 @@ class Network:
                     and out.dtype is _FLOAT32
                     and x.shape == self._in_shape
                     and out.shape == self._out_shape
-                    and not np.may_share_memory(x, out)
+                    and not _may_share_memory(x, out)
                 ):
-                    source = self._from_buffer(x)
-                    target = self._from_buffer(out, require_writable=True)
-                    arena = self._arenas.pop()
+                    from_buffer, arenas = self._from_buffer, self._arenas
+                    source, target = from_buffer(x), from_buffer(out, require_writable=True)
+                    arena = arenas.pop()
                     self._run(source, target, arena)
-                    self._arenas.append(arena)
+                    arenas.append(arena)
                     return
             except (AttributeError, ValueError, BufferError, IndexError):
                 pass  # the checks below say what is wrong, or an arena is made
@@ -322,7 +325,7 @@ class Network:
         try:
             arena = self._arenas.pop()
         except IndexError:
-            arena = self._from_buffer(self._memory(), require_writable=True)
+            arena = self._new_arena()
         pointers = [self._from_buffer(array) for array in (*xs, *outs)]
         self._run(*pointers, arena)
         self._arenas.append(arena)
@@ -350,9 +353,8 @@ class Network:
             arena.fill(fill)
         return arena
 
-    def _release(self) -> None:
-        """Make the first arena, so that the first call of `run` allocates nothing either."""
-        self._arenas.append(self._from_buffer(self._memory(), require_writable=True))
+    def _new_arena(self) -> Any:
+        return self._from_buffer(self._memory(), require_writable=True)
 
     def _place(self, view: View, xs: Sequence[Array], outs: Sequence[Array], arena: Array) -> Array:
         memory = {"input": xs, "output": outs, "arena": [arena] * (view.index + 1)}[view.space][view.index]

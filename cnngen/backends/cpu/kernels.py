@@ -180,6 +180,11 @@ class ConvKernel(Kernel):
         count = self.loops[-1].count
         return count if count * pixels * vectors <= 48 else max(min(count, 32 // (pixels * vectors)), 1)
 
+    @property
+    def rereads(self) -> bool:
+        """Whether the innermost loop reads an input again for the next pixel."""
+        return self.columns.count > 1 and self.loops[-1].count * self.loops[-1].step > self.columns.input
+
     def last_channel(self, block: ChannelBlocks) -> int:
         """The last output channel (of a group) that a set of blocks computes."""
         floats = block.count * block.vectors * self.lanes

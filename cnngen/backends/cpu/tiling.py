@@ -26,8 +26,8 @@ def tile_cycles(pixels: int, vectors: int) -> float:
 
 
 def max_pixels(vectors: int, registers: int) -> int:
-    """Most pixels whose accumulators, weights and one broadcast value fit the registers."""
-    return max((registers - 1 - vectors) // vectors, 1)
+    """Most pixels whose accumulators, weights, broadcast value and one constant of the epilogue fit the registers."""
+    return max((registers - 2 - vectors) // vectors, 1)
 
 
 @dataclass(frozen=True)

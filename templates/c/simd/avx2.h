@@ -15,13 +15,35 @@ static inline __m256i v_mask_n(int n)
     return _mm256_cmpgt_epi32(_mm256_set1_epi32(n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
 }
 
+/* keeps the compiler from remembering what was read through p before */
+#if defined(__GNUC__)
+#define V_FORGET(p) __asm__("" : "+r"(p))
+#else
+#define V_FORGET(p) ((void)(p))
+#endif
+
 static inline v_t v_zero(void) { return _mm256_setzero_ps(); }
 static inline v_t v_set1(float x) { return _mm256_set1_ps(x); }
 static inline v_t v_load(const float *p) { return _mm256_loadu_ps(p); }
 static inline void v_store(float *p, v_t a) { _mm256_storeu_ps(p, a); }
 /* the first n floats; the others are zero and are not touched in memory */
 static inline v_t v_load_n(const float *p, int n) { return _mm256_maskload_ps(p, v_mask_n(n)); }
-static inline void v_store_n(float *p, v_t a, int n) { _mm256_maskstore_ps(p, v_mask_n(n), a); }
+/* n is a constant where it is called; a masked store would take ten times as long on some processors */
+static inline void v_store_n(float *p, v_t a, int n)
+{
+    __m128 part = _mm256_castps256_ps128(a);
+    if (n & 4) {
+        _mm_storeu_ps(p, part);
+        part = _mm256_extractf128_ps(a, 1);
+        p += 4;
+    }
+    if (n & 2) {
+        _mm_storel_pi((__m64 *)p, part);
+        part = _mm_movehl_ps(part, part);
+        p += 2;
+    }
+    if (n & 1) _mm_store_ss(p, part);
+}
 static inline v_t v_add(v_t a, v_t b) { return _mm256_add_ps(a, b); }
 static inline v_t v_sub(v_t a, v_t b) { return _mm256_sub_ps(a, b); }
 static inline v_t v_mul(v_t a, v_t b) { return _mm256_mul_ps(a, b); }

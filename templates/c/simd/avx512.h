@@ -12,6 +12,13 @@ typedef __m512 v_t;
 /* the first n lanes selected, n < 16 */
 static inline __mmask16 v_mask_n(int n) { return (__mmask16)((1u << n) - 1u); }
 
+/* keeps the compiler from remembering what was read through p before */
+#if defined(__GNUC__)
+#define V_FORGET(p) __asm__("" : "+r"(p))
+#else
+#define V_FORGET(p) ((void)(p))
+#endif
+
 static inline v_t v_zero(void) { return _mm512_setzero_ps(); }
 static inline v_t v_set1(float x) { return _mm512_set1_ps(x); }
 static inline v_t v_load(const float *p) { return _mm512_loadu_ps(p); }

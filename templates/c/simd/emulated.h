@@ -11,6 +11,13 @@
 #define V_LANES CNNGEN_EMULATED_LANES
 typedef struct { float lane[V_LANES]; } v_t;
 
+/* keeps the compiler from remembering what was read through p before */
+#if defined(__GNUC__)
+#define V_FORGET(p) __asm__("" : "+r"(p))
+#else
+#define V_FORGET(p) ((void)(p))
+#endif
+
 #define V_EACH(expression) \
     v_t r; \
     for (int i = 0; i < V_LANES; ++i) r.lane[i] = (expression); \

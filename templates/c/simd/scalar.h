@@ -9,6 +9,13 @@
 typedef float v_t;
 #define V_LANES 1
 
+/* keeps the compiler from remembering what was read through p before */
+#if defined(__GNUC__)
+#define V_FORGET(p) __asm__("" : "+r"(p))
+#else
+#define V_FORGET(p) ((void)(p))
+#endif
+
 static inline v_t v_zero(void) { return 0.0f; }
 static inline v_t v_set1(float x) { return x; }
 static inline v_t v_load(const float *p) { return *p; }
