@@ -9,7 +9,7 @@ Three independent questions:
    result must be equal bit for bit (`verify_integers`).
 3. *Is the whole network the one that was asked for?* Native output against the reference of the
    graph as loaded, before any pass. No sound bound is useful here (bounds grow with the product of
-   the layers' norms); the limit is measured on the network itself, see `_end_to_end`.
+   the layers' norms); the limit is measured on the network itself, see `rounding_limits`.
 """
 
 from __future__ import annotations
@@ -131,25 +131,34 @@ def _check_layer(
     )
 
 
-def _end_to_end(net: Verifiable, feed: dict[str, Array], seed: int) -> list[OutputReport]:
-    """Native outputs against the reference of the graph as loaded.
+def rounding_limits(graph: Graph, feed: Mapping[str, Array], seed: int = 0) -> dict[str, tuple[Array, float, float]]:
+    """For every output of `graph`: its float64 value, an estimate of float32 rounding errors, a limit.
 
-    The limit is an estimate, not a proof: the reference is run again with every element of every
-    tensor moved by its layer's alarm bound, sign at random (stochastic arithmetic as in Vignes, A
-    stochastic arithmetic for reliable scientific computation, 1993), which carries the allowed
-    errors through the network as it really amplifies them. Rounding errors of correct kernels are
-    several times smaller; a wrong pass, layout or buffer is orders of magnitude larger.
+    Estimate and limit are L2 norms relative to the value. They are measured, not proven: the reference
+    is run again with every element of every tensor moved by its layer's alarm bound, sign at random
+    (stochastic arithmetic as in Vignes, A stochastic arithmetic for reliable scientific computation,
+    1993), which carries the allowed errors through the network as it really amplifies them. Rounding
+    errors of correct kernels are several times smaller than the estimate; a wrong pass, layout or
+    buffer is orders of magnitude larger than the limit.
     """
-    results = net(*feed.values())
-    arrays = list(results) if isinstance(results, list | tuple) else [results]
-    reference, perturbed = _perturbed_reference(net.source_graph, feed, np.random.default_rng([seed, 2**31]))
-    reports = []
-    for name, native in zip(net.source_graph.outputs, arrays, strict=True):
+    reference, perturbed = _perturbed_reference(graph, feed, np.random.default_rng([seed, 2**31]))
+    limits = {}
+    for name in graph.outputs:
         value = reference[name]
-        actual = np.asarray(native, np.float64)
         estimate = max(_relative(sample, value) for sample in np.split(perturbed[name], SAMPLES))
         # Half a unit in the last place for networks that only move data and make no error.
-        limit = MARGIN * estimate + 2.0**-24
+        limits[name] = (value, estimate, MARGIN * estimate + 2.0**-24)
+    return limits
+
+
+def _end_to_end(net: Verifiable, feed: dict[str, Array], seed: int) -> list[OutputReport]:
+    """Native outputs against the reference of the graph as loaded."""
+    results = net(*feed.values())
+    arrays = list(results) if isinstance(results, list | tuple) else [results]
+    limits = rounding_limits(net.source_graph, feed, seed)
+    reports = []
+    for native, (name, (value, estimate, limit)) in zip(arrays, limits.items(), strict=True):
+        actual = np.asarray(native, np.float64)
         top1, tie = _top1(actual, value)
         reports.append(OutputReport(name, _relative(actual, value), estimate, limit, len(value), top1, tie))
     return reports
@@ -202,4 +211,4 @@ def _top1(actual: Array, value: Array) -> tuple[int | None, float | None]:
     return int(agrees.sum()), float(margins[~agrees].max()) if not agrees.all() else None
 
 
-__all__ = ["Comparison", "LayerReport", "Mismatch", "OutputReport", "Report", "verify"]
+__all__ = ["Comparison", "LayerReport", "Mismatch", "OutputReport", "Report", "rounding_limits", "verify"]

@@ -1,0 +1,176 @@
+"""Networks of many one-op branches, each an edge case; every branch is an output.
+
+A branch reads a network input, so the op's own error bound holds for any correct implementation
+of it, ONNX Runtime included.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from cnngen.ir import Graph
+from cnngen.ops import (
+    LRN,
+    Activate,
+    Activation,
+    Add,
+    BatchNorm,
+    Concat,
+    Conv2D,
+    Dense,
+    Flatten,
+    GlobalPool2D,
+    Op,
+    Pool2D,
+    Softmax,
+)
+from cnngen.ops.conv2d import same_padding
+from tests.graphs import Builder
+
+RELU = Activation("relu")
+Padding = tuple[int, int, int, int]
+
+
+def same(height: int, width: int, kernel: int, stride: int, *, dilation: int = 1, lower: bool = False) -> Padding:
+    """SAME padding of one kernel size, stride and dilation on both axes."""
+    top, bottom = same_padding(height, kernel, stride, dilation, lower)
+    left, right = same_padding(width, kernel, stride, dilation, lower)
+    return (top, bottom, left, right)
+
+
+def conv_channels() -> Graph:
+    """Odd numbers of channels on both sides: every vector tail, few-channel and planar kernels."""
+    counts = (1, 3, 5, 17, 33)
+    net = Builder({f"x{c}": (1, 6, 7, c) for c in counts}, name="conv_channels")
+    outputs = [
+        net.add(Conv2D(filters, (3, 3), padding=(1, 1, 1, 1)), f"x{channels}", name=f"c{channels}_o{filters}")
+        for channels, filters in zip(counts, (17, 33, 1, 5, 3), strict=True)
+    ]
+    outputs += [
+        net.add(Conv2D(filters, (1, 1), use_bias=False), f"x{channels}", name=f"pointwise_c{channels}_o{filters}")
+        for channels, filters in ((33, 17), (17, 1), (5, 33), (1, 3))
+    ]
+    return net.graph(*outputs)
+
+
+def conv_kernels() -> Graph:
+    """Kernel sizes up to the whole input, strides beyond the kernel, paddings, dilations."""
+    net = Builder((2, 11, 10, 4), name="conv_kernels")
+    cases: dict[str, Conv2D] = {
+        "k1_s2": Conv2D(9, (1, 1), (2, 2)),
+        "k1_s3_stride_beyond_kernel": Conv2D(6, (1, 1), (3, 4)),
+        "k2": Conv2D(8, (2, 2)),
+        "k2_s3_stride_beyond_kernel": Conv2D(5, (2, 2), (3, 3), (1, 0, 0, 1)),
+        "k3_same_s2": Conv2D(10, (3, 3), (2, 2), same(11, 10, 3, 2)),
+        "k4_same_lower": Conv2D(8, (4, 4), padding=same(11, 10, 4, 1, lower=True)),
+        "k5_asymmetric": Conv2D(7, (5, 5), padding=(0, 4, 3, 1)),
+        "k7_s2": Conv2D(8, (7, 7), (2, 2), (3, 3, 3, 3), activation=RELU),
+        "k1x5": Conv2D(6, (1, 5), padding=(0, 0, 2, 2)),
+        "k3x1_s1x2": Conv2D(6, (3, 1), (1, 2)),
+        "whole_input": Conv2D(12, (11, 10)),
+        "whole_padded_input": Conv2D(3, (13, 12), padding=(1, 1, 1, 1)),
+        "dilated_2x3": Conv2D(8, (3, 3), dilation=(2, 3)),
+        "dilated_same": Conv2D(6, (3, 3), padding=same(11, 10, 3, 1, dilation=3), dilation=(3, 3)),
+        "padding_beyond_kernel": Conv2D(4, (2, 2), padding=(3, 0, 0, 5)),
+    }
+    return net.graph(*(net.add(op, "x", name=name) for name, op in cases.items()))
+
+
+def conv_groups() -> Graph:
+    """Grouped and depthwise, with odd channels per group, multipliers, strides, dilations."""
+    net = Builder({"x": (1, 7, 9, 12), "odd": (1, 7, 9, 21), "wide": (1, 5, 6, 17)}, name="conv_groups")
+    cases: dict[str, tuple[str, Conv2D]] = {
+        "groups2": ("x", Conv2D(10, (3, 3), groups=2)),
+        "groups4": ("x", Conv2D(4, (2, 2), groups=4)),
+        "groups3_of_7": ("odd", Conv2D(15, (3, 3), (2, 2), (1, 1, 1, 1), groups=3)),
+        "groups7_pointwise": ("odd", Conv2D(14, (1, 1), groups=7, activation=RELU)),
+        "depthwise": ("x", Conv2D(12, (3, 3), padding=(1, 1, 1, 1), groups=12)),
+        "depthwise_17_s2": ("wide", Conv2D(17, (3, 3), (2, 2), (0, 1, 0, 1), groups=17, activation=RELU)),
+        "depthwise_x2": ("wide", Conv2D(34, (3, 3), groups=17)),
+        "depthwise_x3": ("x", Conv2D(36, (2, 2), padding=(1, 0, 1, 0), groups=12, use_bias=False)),
+        "depthwise_dilated": ("odd", Conv2D(21, (3, 3), dilation=(2, 2), groups=21)),
+        "depthwise_5x5": ("wide", Conv2D(17, (5, 5), padding=(2, 2, 2, 2), groups=17, activation=Activation("relu6"))),
+    }
+    return net.graph(*(net.add(op, source, name=name) for name, (source, op) in cases.items()))
+
+
+def pools() -> Graph:
+    """Maximum and average, ceil_mode, padding, dilation, global; channels that fill no vector."""
+    net = Builder({"x": (2, 9, 10, 5), "wide": (2, 7, 7, 19)}, name="pools")
+    cases: dict[str, tuple[str, Op]] = {
+        "max": ("x", Pool2D("max", (2, 2), (2, 2))),
+        "max_overlapping": ("wide", Pool2D("max", (3, 3), (2, 2))),
+        "max_ceil": ("x", Pool2D("max", (3, 3), (2, 2), ceil_mode=True)),
+        "max_ceil_padded": ("wide", Pool2D("max", (2, 2), (2, 2), (1, 1, 1, 1), ceil_mode=True)),
+        "max_asymmetric": ("x", Pool2D("max", (3, 4), (1, 2), (2, 0, 1, 3))),
+        "max_dilated": ("x", Pool2D("max", (2, 3), (1, 1), (1, 1, 0, 0), dilation=(3, 2))),
+        "max_stride_beyond_kernel": ("wide", Pool2D("max", (1, 2), (3, 3))),
+        "max_whole": ("wide", Pool2D("max", (7, 7), (1, 1))),
+        "avg": ("x", Pool2D("avg", (2, 2), (2, 2))),
+        "avg_3x3_padded": ("wide", Pool2D("avg", (3, 3), (2, 2), (1, 1, 1, 1))),
+        "avg_counting_padding": ("wide", Pool2D("avg", (3, 3), (2, 2), (1, 1, 1, 1), count_include_pad=True)),
+        "avg_ceil": ("x", Pool2D("avg", (2, 3), (2, 2), ceil_mode=True)),
+        "avg_asymmetric": ("x", Pool2D("avg", (3, 3), (1, 1), (2, 0, 0, 1))),
+        "global_max": ("x", GlobalPool2D("max")),
+        "global_avg": ("wide", GlobalPool2D("avg")),
+    }
+    return net.graph(*(net.add(op, source, name=name) for name, (source, op) in cases.items()))
+
+
+def vectors_and_pointwise() -> Graph:
+    """Dense layers, softmax, normalisations, additions, concatenation of unequal producers, one-pixel images."""
+    net = Builder(
+        {"x": (2, 4, 5, 7), "y": (2, 4, 5, 7), "pixel": (2, 1, 1, 19), "one": (2, 1, 1, 1), "v": (2, 37)},
+        name="vectors_and_pointwise",
+    )
+    out = [net.add(Dense(units), "v", name=f"dense_{units}") for units in (1, 3, 10, 33)]
+    out.append(net.add(Dense(17, use_bias=False, activation=RELU), "v", name="dense_relu"))
+    out.append(net.add(Softmax(), "v", name="softmax_37"))
+    out.append(net.add(Softmax(), "x", name="softmax_over_channels"))
+    out += [net.add(LRN(size, alpha=0.5, bias=2.0), "x", name=f"lrn_{size}") for size in (1, 3, 4, 5, 9)]
+    out.append(net.add(BatchNorm(), "x", name="batch_norm"))
+    out.append(net.add(BatchNorm(1e-3), "v", name="batch_norm_of_a_vector"))
+    out.append(net.add(Add(), "x", "y", name="add"))
+    out.append(net.add(Add(RELU), "x", "y", "x", name="add_three_relu"))
+    out.append(net.add(Add(), "x", "x", name="doubled"))
+    out.append(net.add(Concat(), "x", "y", "x", name="concat_inputs"))
+    narrow = net.add(Conv2D(3, (3, 3), padding=(1, 1, 1, 1)), "x", name="narrow")
+    pooled = net.add(Pool2D("max", (3, 3), (1, 1), (1, 1, 1, 1)), "y", name="pooled")
+    wide = net.add(Conv2D(9, (1, 1)), "y", name="wide")
+    out += [net.add(Concat(), narrow, pooled, wide, name="concat_unequal"), wide]
+    out.append(net.add(Conv2D(5, (1, 1)), "pixel", name="one_pixel_conv"))
+    out.append(net.add(Conv2D(3, (3, 3), padding=(1, 1, 1, 1)), "one", name="one_pixel_one_channel"))
+    out.append(net.add(Pool2D("max", (3, 3), (2, 2), (1, 1, 1, 1)), "pixel", name="one_pixel_pool"))
+    out.append(net.add(Flatten(), "x", name="flatten_hwc"))
+    out.append(net.add(Flatten("chw"), "x", name="flatten_chw"))
+    linear = net.add(Conv2D(7, (3, 3), padding=(1, 1, 1, 1)), "y", name="linear")
+    total = net.add(Add(), linear, "x", name="residual_sum")
+    out.append(net.add(Activate(RELU), total, name="residual"))
+    return net.graph(*out)
+
+
+def activations() -> Graph:
+    """Every activation function alone, and fused behind a convolution."""
+    net = Builder({"x": (1, 3, 5, 7)}, name="activations")
+    functions = (
+        Activation("relu"),
+        Activation("relu6"),
+        Activation("clip", -0.5, 0.75),
+        Activation("leaky_relu", 0.1),
+        Activation("sigmoid"),
+        Activation("tanh"),
+        Activation("hard_sigmoid", 0.2, 0.5),
+        Activation("hard_swish"),
+        Activation("silu"),
+    )
+    alone = [net.add(Activate(activation), "x", name=f"{activation}_alone") for activation in functions]
+    fused = [
+        net.add(Conv2D(5, (1, 1), activation=activation), "x", name=f"{activation}_fused") for activation in functions
+    ]
+    return net.graph(*alone, *fused)
+
+
+NETWORKS: dict[str, Callable[[], Graph]] = {
+    build.__name__: build
+    for build in (conv_channels, conv_kernels, conv_groups, pools, vectors_and_pointwise, activations)
+}

@@ -1,0 +1,222 @@
+"""A Graph as an ONNX model with the same weights, for ONNX Runtime as an independent witness.
+
+Images are channels-first in ONNX: every tensor of rank 4 is held transposed, and the twin's inputs
+and outputs are those of the graph, transposed by `to_onnx_layout`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, assert_never
+
+import numpy as np
+import onnx
+import onnxruntime
+from onnx import TensorProto, helper, numpy_helper
+
+from cnngen.ir import Array, Graph, Node
+from cnngen.ops import (
+    LRN,
+    Activate,
+    Activation,
+    Add,
+    BatchNorm,
+    Concat,
+    Conv2D,
+    Dense,
+    Flatten,
+    GlobalPool2D,
+    Identity,
+    Pool2D,
+    Softmax,
+    Transpose,
+)
+
+OPSET = 19
+"""The first with dilations in AveragePool."""
+TO_NCHW = (0, 3, 1, 2)
+TO_NHWC = (0, 2, 3, 1)
+
+
+def to_onnx_layout(x: Array) -> Array:
+    return np.ascontiguousarray(x.transpose(TO_NCHW)) if x.ndim == 4 else x
+
+
+def from_onnx_layout(x: Array) -> Array:
+    return np.ascontiguousarray(x.transpose(TO_NHWC)) if x.ndim == 4 else x
+
+
+class OnnxTwin:
+    """Runs `graph` in ONNX Runtime, one thread, graph optimisations off: the ops as they are defined."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.model = onnx_model(graph)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        options.log_severity_level = 3
+        self.session = onnxruntime.InferenceSession(
+            self.model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        )
+
+    def __call__(self, feed: dict[str, Array]) -> dict[str, Array]:
+        """Every output by name; inputs and outputs in the graph's own layout."""
+        results = self.session.run(None, {name: to_onnx_layout(x) for name, x in feed.items()})
+        return {name: from_onnx_layout(np.asarray(y)) for name, y in zip(self.graph.outputs, results, strict=True)}
+
+
+def onnx_model(graph: Graph) -> onnx.ModelProto:
+    """The twin as a checked model."""
+    twin = _Builder(graph)
+    for node in graph.nodes:
+        twin.node(node)
+    model = helper.make_model(
+        helper.make_graph(
+            twin.nodes,
+            graph.name,
+            [_value(tensor.name, tensor.type.shape) for tensor in graph.inputs],
+            # Without sizes: ONNX's own inference ignores that a window in the end padding is dropped.
+            [
+                helper.make_tensor_value_info(name, TensorProto.FLOAT, [None] * len(graph.types[name].shape))
+                for name in graph.outputs
+            ],
+            twin.initializers,
+        ),
+        opset_imports=[helper.make_opsetid("", OPSET)],
+        ir_version=9,
+    )
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+def _value(name: str, shape: tuple[int, ...]) -> onnx.ValueInfoProto:
+    onnx_shape = tuple(shape[axis] for axis in TO_NCHW) if len(shape) == 4 else shape
+    return helper.make_tensor_value_info(name, TensorProto.FLOAT, onnx_shape)
+
+
+class _Builder:
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.nodes: list[onnx.NodeProto] = []
+        self.initializers: list[onnx.TensorProto] = []
+
+    def emit(self, kind: str, inputs: list[str], output: str, **attributes: Any) -> str:
+        self.nodes.append(helper.make_node(kind, inputs, [output], **attributes))
+        return output
+
+    def constant(self, name: str, array: Array) -> str:
+        self.initializers.append(numpy_helper.from_array(np.ascontiguousarray(array, np.float32), name))
+        return name
+
+    def node(self, node: Node) -> None:
+        op, inputs, out = node.op, list(node.inputs), node.name
+        weights = node.weights
+        match op:
+            case Conv2D():
+                linear = f"{out}/linear"
+                operands = [inputs[0], self.constant(f"{out}/weight", weights["weight"].transpose(3, 2, 0, 1))]
+                operands += [self.constant(f"{out}/bias", weights["bias"])] if op.use_bias else []
+                self.emit(
+                    "Conv",
+                    operands,
+                    linear,
+                    kernel_shape=op.kernel,
+                    strides=op.stride,
+                    dilations=op.dilation,
+                    pads=_pads(op.padding),
+                    group=op.groups,
+                )
+                if op.residual:
+                    linear = self.emit("Add", [linear, inputs[1]], f"{out}/sum")
+                self.activate(op.activation, linear, out)
+            case Dense():
+                operands = [inputs[0], self.constant(f"{out}/weight", weights["weight"])]
+                operands += [self.constant(f"{out}/bias", weights["bias"])] if op.use_bias else []
+                self.activate(op.activation, self.emit("Gemm", operands, f"{out}/linear"), out)
+            case Activate():
+                self.activate(op.activation, inputs[0], out)
+            case Add():
+                total = inputs[0]
+                for position, other in enumerate(inputs[1:]):
+                    total = self.emit("Add", [total, other], f"{out}/sum{position}")
+                self.activate(op.activation, total, out)
+            case Pool2D():
+                window = {
+                    "kernel_shape": op.kernel,
+                    "strides": op.stride,
+                    "dilations": op.dilation,
+                    "pads": _pads(op.padding),
+                    "ceil_mode": int(op.ceil_mode),
+                }
+                if op.reduction == "avg":
+                    self.emit("AveragePool", inputs, out, count_include_pad=int(op.count_include_pad), **window)
+                else:
+                    self.emit("MaxPool", inputs, out, **window)
+            case GlobalPool2D():
+                self.emit("GlobalMaxPool" if op.reduction == "max" else "GlobalAveragePool", inputs, out)
+            case BatchNorm():
+                names = [
+                    self.constant(f"{out}/{role}", weights[role]) for role in ("gamma", "beta", "mean", "variance")
+                ]
+                self.emit("BatchNormalization", [inputs[0], *names], out, epsilon=op.epsilon)
+            case LRN():
+                self.lrn(op, inputs[0], out)
+            case Concat():
+                self.emit("Concat", inputs, out, axis=1)
+            case Flatten():
+                source = inputs[0]
+                if op.order == "hwc" and len(self.graph.types[source].shape) == 4:
+                    source = self.emit("Transpose", [source], f"{out}/nhwc", perm=TO_NHWC)
+                self.emit("Flatten", [source], out, axis=1)
+            case Transpose():
+                last = self.emit("Transpose", inputs, f"{out}/nhwc", perm=TO_NHWC)
+                last = self.emit("Transpose", [last], f"{out}/moved", perm=op.axes)
+                self.emit("Transpose", [last], out, perm=TO_NCHW)
+            case Identity():
+                self.emit("Identity", inputs, out)
+            case Softmax():
+                self.emit("Softmax", inputs, out, axis=1)
+            case _:
+                assert_never(op)
+
+    def lrn(self, op: LRN, x: str, out: str) -> None:
+        if op.size % 2:
+            self.emit("LRN", [x], out, size=op.size, alpha=op.alpha, beta=op.beta, bias=op.bias)
+            return
+        # ONNX Runtime has no even sizes: a mean of squares along the channels, moved to a spatial axis.
+        squares = self.emit("Transpose", [self.emit("Mul", [x, x], f"{out}/squares")], f"{out}/rows", perm=(0, 2, 1, 3))
+        pads = [(op.size - 1) // 2, 0, op.size // 2, 0]
+        mean = self.emit(
+            "AveragePool", [squares], f"{out}/mean", kernel_shape=(op.size, 1), pads=pads, count_include_pad=1
+        )
+        mean = self.emit("Transpose", [mean], f"{out}/channels", perm=(0, 2, 1, 3))
+        alpha, beta, bias = (
+            self.constant(f"{out}/{name}", np.array(getattr(op, name))) for name in ("alpha", "beta", "bias")
+        )
+        base = self.emit("Add", [bias, self.emit("Mul", [alpha, mean], f"{out}/scaled")], f"{out}/base")
+        self.emit("Div", [x, self.emit("Pow", [base, beta], f"{out}/power")], out)
+
+    def activate(self, activation: Activation | None, x: str, out: str) -> None:
+        if activation is None:
+            self.emit("Identity", [x], out)
+            return
+        match activation.function:
+            case "relu6" | "clip":
+                low, high = (0.0, 6.0) if activation.function == "relu6" else (activation.alpha, activation.beta)
+                limits = [self.constant(f"{out}/low", np.array(low)), self.constant(f"{out}/high", np.array(high))]
+                self.emit("Clip", [x, *limits], out)
+            case "leaky_relu":
+                self.emit("LeakyRelu", [x], out, alpha=activation.alpha)
+            case "hard_sigmoid":
+                self.emit("HardSigmoid", [x], out, alpha=activation.alpha, beta=activation.beta)
+            case "silu":
+                self.emit("Mul", [x, self.emit("Sigmoid", [x], f"{out}/sigmoid")], out)
+            case function:
+                names = {"relu": "Relu", "sigmoid": "Sigmoid", "tanh": "Tanh", "hard_swish": "HardSwish"}
+                self.emit(names[function], [x], out)
+
+
+def _pads(padding: tuple[int, int, int, int]) -> list[int]:
+    """(top, bottom, left, right) in ONNX's order: all begins, then all ends."""
+    top, bottom, left, right = padding
+    return [top, left, bottom, right]

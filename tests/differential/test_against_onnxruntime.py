@@ -1,0 +1,115 @@
+"""Reference and native code against ONNX Runtime, which shares no line with either.
+
+Every branch of `networks` is one op on the network's inputs: the reference's error bound of that op
+holds for ONNX Runtime too, and tells a different meaning (padding, rounding of sizes, order of
+weights) from a different order of summation. The native code is held by `verify`: within the bound on
+floats, bit for bit on integers.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import cnngen
+from cnngen.backends.cpu.target import host_isas
+from cnngen.ir import Array, Graph
+from cnngen.ops import Bound
+from cnngen.reference import bound
+from cnngen.report.verify_report import Comparison
+from cnngen.verify import rounding_limits
+from tests.differential.networks import NETWORKS
+from tests.differential.onnx_twin import OnnxTwin
+from tests.graphs import EXAMPLES, feed
+
+LIBRARY_ROUNDINGS = 8
+"""Its exp, pow and tanh may be a few roundings worse than ours, for which the bounds were derived."""
+
+TARGETS = [
+    ("scalar", 1),
+    *((isa, threads) for isa in host_isas()[-1:] for threads in (1, 2)),
+    *((isa, 1) for isa in host_isas()[1:-1]),
+    *([] if "avx512" in host_isas() else [("avx512-emulated", 1)]),
+]
+"""Every ISA of this machine, the best one with two threads too; AVX-512 emulated where it is missing."""
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_reference_agrees_with_onnxruntime_on_every_op(name: str) -> None:
+    graph = NETWORKS[name]()
+    xs = feed(graph)
+    expected = OnnxTwin(graph)(xs)
+    wrong = {}
+    for output in graph.outputs:
+        node = graph.node(output)
+        if not all(tensor in xs for tensor in node.inputs):
+            continue  # several ops: held by the tests of whole networks
+        found = bound(node, [xs[tensor] for tensor in node.inputs])
+        slack = LIBRARY_ROUNDINGS * 2.0**-24 * np.abs(found.value)
+        comparison = Comparison.of(expected[output], Bound(found.value, found.limit + slack, found.alarm + slack))
+        if comparison.mismatches:
+            wrong[output] = f"{comparison.first}; {comparison.where}"
+    assert not wrong
+
+
+@pytest.mark.parametrize("name", [*EXAMPLES, "vectors_and_pointwise"])
+def test_reference_agrees_with_onnxruntime_on_whole_networks(name: str) -> None:
+    """Errors add up along a network: the limit is the one that `verify` measures for it."""
+    graph = (EXAMPLES | NETWORKS)[name]()
+    xs = feed(graph)
+    _assert_within_limits(graph, xs, OnnxTwin(graph)(xs))
+
+
+@pytest.mark.parametrize(("isa", "threads"), TARGETS)
+@pytest.mark.parametrize("name", NETWORKS)
+def test_native_code_agrees_on_every_op(name: str, isa: str, threads: int) -> None:
+    graph = NETWORKS[name]()
+    xs = feed(graph)
+    with cnngen.compile(graph, isa=isa, threads=threads) as net:
+        report = cnngen.verify(net, x=xs)
+        native = net(*xs.values())
+    assert report.ok, report.summary()
+    assert not [layer.name for layer in report.layers if layer.status == "warn"], report.summary()
+    _assert_close_to_each_other(graph, xs, dict(zip(graph.outputs, native, strict=True)), OnnxTwin(graph)(xs))
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_sum_product_pool_and_copy_was_checked_bit_for_bit(name: str) -> None:
+    """What `verify` holds by a bound only is what rounds on integers, and nothing else."""
+    graph = NETWORKS[name]()
+    with cnngen.compile(graph, isa="scalar", threads=1) as net:
+        held = {layer.name: layer for layer in cnngen.verify(net).layers}
+    inexact = {layer.kind for layer in held.values() if layer.exactness == "bound"}
+    assert inexact <= {"softmax", "lrn", "batch_norm", "avg_pool", "global_avg_pool"}
+    rounded = {
+        layer.name.split("_alone")[0].split("_fused")[0] for layer in held.values() if layer.exactness == "activation"
+    }
+    assert rounded <= {"leaky_relu", "sigmoid", "tanh", "hard_sigmoid", "hard_swish", "silu"}
+
+
+@pytest.mark.parametrize("name", ["conv_kernels", "vectors_and_pointwise"])
+def test_two_threads_give_the_bits_of_one(name: str) -> None:
+    graph = NETWORKS[name]()
+    xs = feed(graph)
+    results = []
+    for threads in (1, 2):
+        with cnngen.compile(graph, threads=threads) as net:
+            results.append(net(*xs.values()))
+    for one, two in zip(*results, strict=True):
+        assert np.array_equal(one, two)
+
+
+def _assert_within_limits(graph: Graph, xs: dict[str, Array], actual: dict[str, Array]) -> None:
+    """Shape and value of every output against the reference, with the limit that `verify` uses."""
+    for output, (value, _, limit) in rounding_limits(graph, xs).items():
+        assert actual[output].shape == value.shape, output
+        assert np.linalg.norm(actual[output] - value) <= limit * np.linalg.norm(value), output
+
+
+def _assert_close_to_each_other(
+    graph: Graph, xs: dict[str, Array], native: dict[str, Array], witness: dict[str, Array]
+) -> None:
+    """From the caller's arrays to the caller's arrays: order, layout and shape of every output."""
+    for output, (value, _, limit) in rounding_limits(graph, xs).items():
+        assert native[output].shape == witness[output].shape, output
+        assert np.linalg.norm(native[output] - witness[output]) <= 2 * limit * np.linalg.norm(value), output
