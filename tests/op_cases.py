@@ -1,0 +1,127 @@
+"""Every op in the forms that matter, with inputs and weights: what independent implementations are asked.
+
+`CASES` maps a readable name to an op and the shapes of its inputs. `test_every_op_has_a_case` in
+tests/unit/test_reference_ops.py fails for an op that is not in it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from cnngen.ir import Array, Node, TensorType
+from cnngen.ops import (
+    LRN,
+    Activate,
+    Activation,
+    Add,
+    BatchNorm,
+    Concat,
+    Conv2D,
+    Dense,
+    Flatten,
+    GlobalPool2D,
+    Identity,
+    Op,
+    Pool2D,
+    Softmax,
+    Transpose,
+)
+from tests.graphs import SAME3, Builder, Shape
+
+RELU = Activation("relu")
+ACTIVATIONS = (
+    Activation("relu"),
+    Activation("relu6"),
+    Activation("clip", -0.5, 1.25),
+    Activation("leaky_relu", 0.125),
+    Activation("sigmoid"),
+    Activation("tanh"),
+    Activation("hard_sigmoid", 0.25, 0.5),
+    Activation("hard_swish"),
+    Activation("silu"),
+)
+"""Parameters are exact in float32, so that every implementation computes with the same ones."""
+
+
+@dataclass(frozen=True)
+class Case:
+    op: Op
+    shapes: tuple[Shape, ...]
+
+
+def _image(op: Op, shape: Shape = (2, 9, 8, 4), inputs: int = 1) -> Case:
+    return Case(op, (shape,) * inputs)
+
+
+CASES: dict[str, Case] = {
+    "conv_1x1": _image(Conv2D(5, (1, 1))),
+    "conv_3x3_same": _image(Conv2D(5, (3, 3), padding=SAME3)),
+    "conv_no_bias": _image(Conv2D(3, (2, 3), use_bias=False)),
+    "conv_strides": _image(Conv2D(3, (3, 3), (2, 3))),
+    "conv_stride_beyond_kernel": _image(Conv2D(3, (1, 2), (3, 3))),
+    "conv_asymmetric_padding": _image(Conv2D(3, (3, 4), (2, 1), (0, 1, 2, 1))),
+    "conv_padding_beyond_kernel": _image(Conv2D(2, (1, 1), padding=(2, 0, 1, 3))),
+    "conv_dilation": _image(Conv2D(3, (3, 2), dilation=(2, 3), padding=(2, 2, 1, 1))),
+    "conv_groups": _image(Conv2D(6, (3, 3), groups=2, padding=SAME3)),
+    "conv_depthwise": _image(Conv2D(4, (3, 3), groups=4, padding=SAME3)),
+    "conv_depthwise_multiplier": _image(Conv2D(8, (3, 3), (2, 2), groups=4)),
+    "conv_whole_image": _image(Conv2D(3, (9, 8))),
+    "conv_activation": _image(Conv2D(3, (3, 3), activation=RELU)),
+    "conv_residual": Case(Conv2D(4, (3, 3), padding=SAME3, residual=True, activation=RELU), ((2, 9, 8, 4),) * 2),
+    "max_pool": _image(Pool2D("max", (2, 2), (2, 2))),
+    "max_pool_overlapping": _image(Pool2D("max", (3, 3), (2, 2), SAME3)),
+    "max_pool_asymmetric": _image(Pool2D("max", (3, 2), (1, 2), (0, 2, 1, 0))),
+    "max_pool_dilation": _image(Pool2D("max", (2, 3), (1, 1), (1, 1, 2, 2), dilation=(2, 2))),
+    "max_pool_ceil": _image(Pool2D("max", (2, 3), (2, 2), ceil_mode=True)),
+    "max_pool_ceil_drops_a_window": _image(Pool2D("max", (2, 2), (3, 3), (1, 1, 1, 1), ceil_mode=True)),
+    "avg_pool": _image(Pool2D("avg", (3, 2), (2, 2))),
+    "avg_pool_padding": _image(Pool2D("avg", (3, 3), (2, 2), SAME3)),
+    "avg_pool_padding_counted": _image(Pool2D("avg", (3, 3), (2, 2), SAME3, count_include_pad=True)),
+    "avg_pool_asymmetric": _image(Pool2D("avg", (3, 3), (2, 2), (0, 1, 2, 0))),
+    "avg_pool_ceil": _image(Pool2D("avg", (2, 3), (2, 2), ceil_mode=True)),
+    "avg_pool_ceil_counted": _image(
+        Pool2D("avg", (3, 3), (3, 2), (1, 0, 1, 0), ceil_mode=True, count_include_pad=True), (2, 10, 9, 3)
+    ),
+    "avg_pool_dilation": _image(Pool2D("avg", (2, 2), (1, 2), dilation=(3, 2))),
+    "global_avg_pool": _image(GlobalPool2D("avg")),
+    "global_max_pool": _image(GlobalPool2D("max")),
+    "dense": Case(Dense(6), ((3, 10),)),
+    "dense_no_bias": Case(Dense(1, use_bias=False), ((1, 7),)),
+    "dense_activation": Case(Dense(6, activation=RELU), ((3, 10),)),
+    **{activation.function: _image(Activate(activation)) for activation in ACTIVATIONS},
+    "activation_of_features": Case(Activate(Activation("tanh")), ((3, 10),)),
+    "batch_norm": _image(BatchNorm()),
+    "batch_norm_epsilon": _image(BatchNorm(epsilon=0.125)),
+    "batch_norm_of_features": Case(BatchNorm(), ((3, 10),)),
+    "lrn": _image(LRN(), (2, 4, 3, 12)),
+    # As many images as channels: the loop over channels in ONNX's reference runs over the batch size.
+    "lrn_even": _image(LRN(4, 0.5, 0.75, 2.0), (7, 3, 2, 7)),
+    "lrn_wider_than_channels": _image(LRN(9, 0.25, 0.5, 1.0)),
+    "add": _image(Add(), inputs=2),
+    "add_three": _image(Add(activation=RELU), inputs=3),
+    "concat": Case(Concat(), ((2, 3, 4, 5), (2, 3, 4, 1), (2, 3, 4, 2))),
+    "concat_features": Case(Concat(), ((2, 5), (2, 3))),
+    "flatten_hwc": _image(Flatten("hwc")),
+    "flatten_chw": _image(Flatten("chw")),
+    "flatten_features": Case(Flatten("chw"), ((2, 5),)),
+    "transpose_to_hwc": _image(Transpose((0, 2, 3, 1))),
+    "transpose_to_chw": _image(Transpose((0, 3, 1, 2))),
+    "softmax": Case(Softmax(), ((3, 10),)),
+    "softmax_of_image": _image(Softmax()),
+    "identity": _image(Identity()),
+}
+
+
+def build(case: Case, seed: int = 0) -> tuple[Node, list[Array]]:
+    """The case as a node with float32 weights, and float32 inputs."""
+    net = Builder({f"x{i}": shape for i, shape in enumerate(case.shapes)}, seed=seed)
+    net.add(case.op, *(f"x{i}" for i in range(len(case.shapes))), name="y")
+    rng = np.random.default_rng(seed + 1)
+    inputs = [np.asarray(2 * rng.standard_normal(shape), np.float32) for shape in case.shapes]
+    return net.nodes[0], inputs
+
+
+def types(case: Case) -> list[TensorType]:
+    return [TensorType(shape) for shape in case.shapes]
