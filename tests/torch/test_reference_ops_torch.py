@@ -1,0 +1,170 @@
+"""The NumPy meaning of every op against PyTorch, in float64: agreement to the last few bits.
+
+Run in an environment with PyTorch: ``make test-torch``.
+"""
+
+from __future__ import annotations
+
+from typing import Any, assert_never
+
+import numpy as np
+import pytest
+
+from cnngen.ir import Node
+from cnngen.ops import (
+    LRN,
+    Activate,
+    Activation,
+    Add,
+    BatchNorm,
+    Concat,
+    Conv2D,
+    Dense,
+    Flatten,
+    GlobalPool2D,
+    Identity,
+    Pool2D,
+    Softmax,
+    Transpose,
+)
+from cnngen.reference import evaluate
+from tests.op_cases import CASES, build
+
+torch = pytest.importorskip("torch", reason="PyTorch is not installed; make test-torch installs it")
+functional = torch.nn.functional
+
+pytestmark = pytest.mark.torch
+
+Tensor = Any
+
+ELSEWHERE = {
+    "lrn_even": "PyTorch puts the extra channel of an even size below, ONNX above",
+    "avg_pool_dilation": "PyTorch's average pooling has no dilation",
+    "avg_pool_ceil_counted": "PyTorch has no asymmetric padding to count",
+}
+"""Cases that PyTorch defines otherwise or not at all; ONNX Runtime is asked about them."""
+
+
+def torch_result(node: Node, inputs: list[Tensor]) -> Tensor:
+    """The op by PyTorch, on channels-first copies where it wants them; the result as cnngen lays it out."""
+    op, x = node.op, inputs[0]
+    w = {role: torch.from_numpy(np.asarray(array, np.float64)) for role, array in node.weights.items()}
+    match op:
+        case Conv2D():
+            y = functional.conv2d(
+                functional.pad(chw(x), sides(op.padding)),
+                w["weight"].permute(3, 2, 0, 1),
+                w.get("bias"),
+                op.stride,
+                0,
+                op.dilation,
+                op.groups,
+            )
+            y = hwc(y)
+            return activated(y + inputs[1] if op.residual else y, op.activation)
+        case Pool2D():
+            return hwc(pooled(op, chw(x)))
+        case GlobalPool2D():
+            pool = functional.adaptive_max_pool2d if op.reduction == "max" else functional.adaptive_avg_pool2d
+            return hwc(pool(chw(x), 1))
+        case Dense():
+            return activated(functional.linear(x, w["weight"].T, w.get("bias")), op.activation)
+        case Activate():
+            return activated(x, op.activation)
+        case BatchNorm():
+            args = (w["mean"], w["variance"], w["gamma"], w["beta"])
+            if x.ndim == 2:
+                return functional.batch_norm(x, *args, eps=op.epsilon)
+            return hwc(functional.batch_norm(chw(x), *args, eps=op.epsilon))
+        case LRN():
+            return hwc(functional.local_response_norm(chw(x), op.size, op.alpha, op.beta, op.bias))
+        case Add():
+            return activated(sum(inputs[1:], x), op.activation)
+        case Concat():
+            return torch.cat(inputs, dim=-1)
+        case Flatten():
+            return torch.flatten(chw(x) if op.order == "chw" and x.ndim == 4 else x, 1)
+        case Transpose():
+            return x.permute(op.axes)
+        case Identity():
+            return functional.dropout(x, training=False)
+        case Softmax():
+            return functional.softmax(x, dim=-1)
+        case _:
+            assert_never(op)
+
+
+def pooled(op: Pool2D, x: Tensor) -> Tensor:
+    """PyTorch's pooling; padding that it refuses (asymmetric, or above half the kernel) goes around the image first."""
+    top, bottom, left, right = op.padding
+    if (top, left) == (bottom, right) and top <= op.kernel[0] // 2 and left <= op.kernel[1] // 2:
+        args = (x, op.kernel, op.stride, (top, left))
+        if op.reduction == "max":
+            return functional.max_pool2d(*args, op.dilation, op.ceil_mode)
+        return functional.avg_pool2d(*args, op.ceil_mode, op.count_include_pad)
+    if op.reduction == "max":
+        padded = functional.pad(x, sides(op.padding), value=-torch.inf)
+        return functional.max_pool2d(padded, op.kernel, op.stride, 0, op.dilation)
+    # The mean over the padded image, over the share of the window that lies inside.
+    total, inside = (
+        functional.avg_pool2d(functional.pad(t, sides(op.padding)), op.kernel, op.stride)
+        for t in (x, torch.ones_like(x))
+    )
+    return total / inside
+
+
+def activated(x: Tensor, activation: Activation | None) -> Tensor:
+    if activation is None:
+        return x
+    alpha, beta = activation.alpha, activation.beta
+    match activation.function:
+        case "relu":
+            return functional.relu(x)
+        case "relu6":
+            return functional.relu6(x)
+        case "clip":
+            return torch.clamp(x, alpha, beta)
+        case "leaky_relu":
+            return functional.leaky_relu(x, alpha)
+        case "sigmoid":
+            return torch.sigmoid(x)
+        case "tanh":
+            return torch.tanh(x)
+        case "hard_sigmoid":
+            return functional.hardtanh(alpha * x + beta, 0, 1)
+        case "hard_swish":
+            return functional.hardswish(x)
+        case "silu":
+            return functional.silu(x)
+        case other:
+            raise AssertionError(f"no PyTorch form of {other} is written down here")
+
+
+def chw(x: Tensor) -> Tensor:
+    return x.permute(0, 3, 1, 2)
+
+
+def hwc(x: Tensor) -> Tensor:
+    return x.permute(0, 2, 3, 1)
+
+
+def sides(padding: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
+    """Padding in the order of `torch.nn.functional.pad`: last axis first."""
+    top, bottom, left, right = padding
+    return left, right, top, bottom
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if name not in ELSEWHERE])
+def test_op_agrees_with_pytorch(name: str) -> None:
+    node, inputs = build(CASES[name])
+    expected = torch_result(node, [torch.from_numpy(np.asarray(x, np.float64)) for x in inputs]).numpy()
+    actual = evaluate(node, inputs)
+    assert actual.shape == expected.shape
+    np.testing.assert_allclose(actual, expected, rtol=1e-12, atol=1e-13)
+
+
+def test_even_lrn_differs_from_pytorch_by_its_side_only() -> None:
+    """The same sums with the channels the other way round."""
+    node, (x,) = build(CASES["lrn_even"])
+    mirrored = torch_result(node, [torch.from_numpy(np.asarray(x[..., ::-1], np.float64))]).numpy()[..., ::-1]
+    np.testing.assert_allclose(evaluate(node, [x]), mirrored, rtol=1e-12, atol=1e-13)
