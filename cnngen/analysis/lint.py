@@ -3,7 +3,7 @@
 Every warning states facts that hold for the graph as it is, and a remedy. The rules, by code:
 
 - ``narrow-output``: an element of an output cannot see the whole input.
-- ``narrow-features``: no element of the tensor behind the last global pooling sees the whole input.
+- ``narrow-features``: no element of the tensor that the last global pooling gathers sees the whole input.
 - ``unread-input``: rows or columns of an input reach no output.
 - ``computed-in-vain``: elements between the read ones of a tensor are read by nothing.
 - ``mixed-jumps``: paths that meet in a layer differ in jump, so positions do not correspond.
