@@ -87,6 +87,7 @@ def limits(target: Target) -> Any:
     Both work in registers on as many accumulators as the ISA has registers to spare.
     """
     count = target.isa.registers - 4
+    step = count * target.isa.lanes
     accumulators = range(count)
     declare = ", ".join(f"a{i} = v_set1({i + 1}.0f)" for i in accumulators)
     peak = " ".join(f"a{i} = v_fma(a{i}, x, y);" for i in accumulators)
@@ -106,7 +107,7 @@ __attribute__((visibility("default"))) void fma_peak(float *out, long steps)
 __attribute__((visibility("default"))) void read_all(float *out, const float *p, long floats)
 {{
     v_t {declare};
-    for (const float *end = p + floats - {count * target.isa.lanes}; p <= end; p += {count * target.isa.lanes}) {{ {read} }}
+    for (const float *end = p + floats - {step}; p <= end; p += {step}) {{ {read} }}
     {total}
     v_store(out, a0);
 }}
