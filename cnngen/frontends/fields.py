@@ -10,7 +10,7 @@ import unicodedata
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, WithJsonSchema
 
 from cnngen.ops.conv2d import same_padding
 
@@ -70,7 +70,11 @@ def _pair_schema(least: int) -> dict[str, Any]:
 Pair = Annotated[tuple[int, int], BeforeValidator(_pair(1)), WithJsonSchema(_pair_schema(1))]
 """A positive number, or [height, width]."""
 
-Count = Annotated[int, BeforeValidator(lambda value: whole(value, 1)), Field(ge=1, le=MAX_INTEGER)]
+Count = Annotated[
+    int,
+    BeforeValidator(lambda value: whole(value, 1)),
+    WithJsonSchema({"type": "integer", "minimum": 1, "maximum": MAX_INTEGER}),
+]
 """A positive whole number."""
 
 

@@ -162,7 +162,7 @@ class _Builder:
             raise SpecError(f"is not valid YAML: {error}", source=Source(self.file)) from None
 
     def _take(self, event: Any) -> None:
-        if getattr(event, "tag", None) not in (None, "!") and not isinstance(event, yaml.AliasEvent):
+        if getattr(event, "tag", None) is not None:
             raise self._error(f"the tag {event.tag!r} is not allowed", event, "write the plain value")
         line = event.start_mark.line + 1
         match event:
