@@ -10,9 +10,6 @@ import cffi
 
 from cnngen.errors import RunError
 
-_KEEP_LOADED: list[Any] = []
-"""Libraries with OpenMP: its worker threads outlive a call, so the code must never be unmapped."""
-
 
 @dataclass(frozen=True, eq=False)
 class Library:
@@ -35,11 +32,11 @@ def load(path: Path, name: str, inputs: int, outputs: int, threads: int) -> Libr
         f"void {name}_run_steps(int, int, const void **, void **, void *, const void *);"
     )
     try:
-        handle = ffi.dlopen(str(path.absolute()))
+        # OpenMP's worker threads outlive a call, even the interpreter: such code is never unmapped.
+        stay = ffi.RTLD_NODELETE if threads > 1 else 0
+        handle = ffi.dlopen(str(path.absolute()), ffi.RTLD_NOW | stay)
     except OSError as error:
         raise RunError(f"cannot load {path}: {error}", remedy="delete the file and compile again") from error
-    if threads > 1:
-        _KEEP_LOADED.append(handle)
     return Library(
         ffi,
         handle,
