@@ -149,23 +149,26 @@ def vectors_and_pointwise() -> Graph:
     return net.graph(*out)
 
 
+FUNCTIONS = (
+    Activation("relu"),
+    Activation("relu6"),
+    Activation("clip", -0.5, 0.75),
+    Activation("leaky_relu", 0.1),
+    Activation("sigmoid"),
+    Activation("tanh"),
+    Activation("hard_sigmoid", 0.2, 0.5),
+    Activation("hard_swish"),
+    Activation("silu"),
+)
+"""Every activation function."""
+
+
 def activations() -> Graph:
     """Every activation function alone, and fused behind a convolution."""
     net = Builder({"x": (1, 3, 5, 7)}, name="activations")
-    functions = (
-        Activation("relu"),
-        Activation("relu6"),
-        Activation("clip", -0.5, 0.75),
-        Activation("leaky_relu", 0.1),
-        Activation("sigmoid"),
-        Activation("tanh"),
-        Activation("hard_sigmoid", 0.2, 0.5),
-        Activation("hard_swish"),
-        Activation("silu"),
-    )
-    alone = [net.add(Activate(activation), "x", name=f"{activation}_alone") for activation in functions]
+    alone = [net.add(Activate(activation), "x", name=f"{activation}_alone") for activation in FUNCTIONS]
     fused = [
-        net.add(Conv2D(5, (1, 1), activation=activation), "x", name=f"{activation}_fused") for activation in functions
+        net.add(Conv2D(5, (1, 1), activation=activation), "x", name=f"{activation}_fused") for activation in FUNCTIONS
     ]
     return net.graph(*alone, *fused)
 

@@ -14,13 +14,13 @@ import pytest
 import cnngen
 from cnngen.backends.cpu.target import host_isas
 from cnngen.ir import Array, Graph
-from cnngen.ops import Bound
+from cnngen.ops import Activate, Bound
 from cnngen.reference import bound
 from cnngen.report.verify_report import Comparison
 from cnngen.verify import rounding_limits
-from tests.differential.networks import NETWORKS
+from tests.differential.networks import FUNCTIONS, NETWORKS
 from tests.differential.onnx_twin import OnnxTwin
-from tests.graphs import EXAMPLES, feed
+from tests.graphs import EXAMPLES, Builder, feed
 
 LIBRARY_ROUNDINGS = 8
 """Its exp, pow and tanh may be a few roundings worse than ours, for which the bounds were derived."""
@@ -97,6 +97,21 @@ def test_two_threads_give_the_bits_of_one(name: str) -> None:
             results.append(net(*xs.values()))
     for one, two in zip(*results, strict=True):
         assert np.array_equal(one, two)
+
+
+SPECIAL = (0.0, -0.0, 3.0, -3.0, 6.0, 88.0, -88.0, 104.0, -104.0, 1e-40, -1e-40, 1e30, -1e30, np.nan, np.inf, -np.inf)
+
+
+@pytest.mark.parametrize("isa", [*host_isas(), "avx512-emulated"])
+def test_activations_over_their_whole_range(isa: str) -> None:
+    """Within the bound everywhere: next to their corners and zeros, where they saturate, and for NaN and infinities."""
+    sweep = [np.linspace(-12, 12, 6000), np.linspace(-3.001, -2.999, 1000), np.linspace(-1e-3, 1e-3, 1000), SPECIAL]
+    x = np.concatenate(sweep).astype(np.float32)[None, :, None, None]
+    net = Builder(x.shape, name="ranges")
+    names = [net.add(Activate(activation), "x", name=str(activation)) for activation in FUNCTIONS]
+    with cnngen.compile(net.graph(*names), isa=isa, threads=1) as native:
+        report = cnngen.verify(native, x=x)
+    assert not [layer.name for layer in report.layers if layer.status != "pass"], report.summary()
 
 
 def _assert_within_limits(graph: Graph, xs: dict[str, Array], actual: dict[str, Array]) -> None:
