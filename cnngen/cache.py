@@ -24,7 +24,7 @@ from cnngen.digest import digest_bytes
 from cnngen.errors import CacheError, CacheWarning, ToolchainError
 from cnngen.store import LOGS, Entry, LockError, Store, remove
 
-__all__ = ["Entry", "cache_folder", "clear", "entries", "key", "library"]
+__all__ = ["Entry", "cache_folder", "clear", "entries", "key", "library", "private_folder"]
 
 FORMAT = 1
 """Part of every key: raise it when the meaning of an entry changes."""
@@ -107,6 +107,19 @@ def cache_folder() -> Path | None:
     except RuntimeError:  # there is no home folder
         return None
     return folder if folder.is_absolute() else None
+
+
+def private_folder(name: str) -> Path | None:
+    """A folder in the cache for what another part of cnngen keeps there; None where the cache cannot serve."""
+    try:
+        store = _store()
+        if store is None:
+            return None
+        folder = store.root / name
+        folder.mkdir(mode=0o700, exist_ok=True)
+    except (CacheError, OSError):
+        return None  # `library` reports it
+    return folder
 
 
 def entries() -> list[Entry]:

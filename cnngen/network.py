@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from cnngen.backends.cpu.loader import Library
+from cnngen.backends.cpu.loader import FFI, Library
 from cnngen.backends.cpu.pack import pack
 from cnngen.backends.cpu.plan import Plan
 from cnngen.errors import RunError
@@ -58,7 +58,7 @@ class Network:
         self._in_shape = self._inputs[0].type.shape
         self._out_shape = self._outputs[0].type.shape
         self._run = library.run
-        self._from_buffer = library.ffi.from_buffer
+        self._from_buffer = FFI.from_buffer
         self._arenas.append(self._new_arena())  # so that the first `run` allocates nothing either
 
     # What it is
@@ -153,7 +153,7 @@ class Network:
         """
         if self._fast and len(xs) == 1 and isinstance(out, np.ndarray):
             # The common case with as little Python as possible: an array of float32 has exactly this
-            # dtype object, and from_buffer refuses what is not contiguous or not writable.
+            # dtype object, and from_buffer refuses what is not contiguous.
             x = xs[0]
             try:
                 if (
@@ -161,10 +161,11 @@ class Network:
                     and out.dtype is _FLOAT32
                     and x.shape == self._in_shape
                     and out.shape == self._out_shape
+                    and out.flags.writeable
                     and not _may_share_memory(x, out)
                 ):
                     from_buffer, arenas = self._from_buffer, self._arenas
-                    source, target = from_buffer(x), from_buffer(out, require_writable=True)
+                    source, target = from_buffer(x), from_buffer(out)
                     arena = arenas.pop()
                     self._run(source, target, arena)
                     arenas.append(arena)
@@ -337,10 +338,9 @@ class Network:
         if library is None:
             _closed()
             return
-        ffi = library.ffi
-        views = [[ffi.from_buffer(array) for array in group] for group in (xs, outs, [arena])]
-        blob = ffi.NULL if weights is None else ffi.from_buffer(weights)
-        inputs, outputs = ffi.new("const void *[]", views[0]), ffi.new("void *[]", views[1])
+        views = [[FFI.from_buffer(array) for array in group] for group in (xs, outs, [arena])]
+        blob = FFI.NULL if weights is None else FFI.from_buffer(weights)
+        inputs, outputs = FFI.new("const void *[]", views[0]), FFI.new("void *[]", views[1])
         library.run_steps(steps.start, steps.stop, inputs, outputs, views[2][0], blob)
 
     def _memory(self, fill: float | None = None) -> Array:
@@ -354,7 +354,7 @@ class Network:
         return arena
 
     def _new_arena(self) -> Any:
-        return self._from_buffer(self._memory(), require_writable=True)
+        return self._from_buffer(self._memory())
 
     def _place(self, view: View, xs: Sequence[Array], outs: Sequence[Array], arena: Array) -> Array:
         memory = {"input": xs, "output": outs, "arena": [arena] * (view.index + 1)}[view.space][view.index]

@@ -60,7 +60,7 @@ def compile(
     tree = sources(plan)
     folder = Path(build_dir) if build_dir is not None else None
     library = build(plan, tree, compiler, folder=folder, use_cache=cache)
-    loaded = loader.load(library, tree.name, len(plan.graph.inputs), len(plan.graph.outputs), plan.target.threads)
+    loaded = loader.load(library, tree.name, len(plan.graph.inputs), len(plan.graph.outputs))
     return Network(plan, loaded, source_graph)
 
 

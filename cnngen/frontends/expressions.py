@@ -12,6 +12,7 @@ import difflib
 import math
 import operator
 import re
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -47,7 +48,9 @@ def evaluate(text: str, variables: Mapping[str, Any]) -> Any:
     if len(text) > MAX_LENGTH:
         raise ExpressionError(f"an expression of {len(text)} characters, at most {MAX_LENGTH} are read")
     try:
-        tree = ast.parse(_PARAMETER.sub(rf"{_PREFIX}\1", text.strip()), mode="eval")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Python's, of odd literals such as 1if
+            tree = ast.parse(_PARAMETER.sub(rf"{_PREFIX}\1", text.strip()), mode="eval")
     except (SyntaxError, ValueError, MemoryError, RecursionError):
         raise ExpressionError(f"`{text}` is no expression") from None
     return _value(tree.body, variables)

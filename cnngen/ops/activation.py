@@ -39,9 +39,7 @@ FUNCTIONS: dict[str, Function] = {
     "sigmoid": Function(lambda x, a, b: _sigmoid(x), lambda a, b: 0.25, 12, operations=4),
     "tanh": Function(lambda x, a, b: np.tanh(x), roundings=12, absolute=16 * UNIT_ROUNDOFF, operations=6),
     "hard_sigmoid": Function(lambda x, a, b: np.clip(a * x + b, 0, 1), lambda a, b: abs(a), 2, 2 * UNIT_ROUNDOFF, 3),
-    "hard_swish": Function(
-        lambda x, a, b: x * np.clip(x / 6 + 0.5, 0, 1), lambda a, b: 1.5, 6, 8 * UNIT_ROUNDOFF, 4
-    ),
+    "hard_swish": Function(lambda x, a, b: x * np.clip(x / 6 + 0.5, 0, 1), lambda a, b: 1.5, 6, 8 * UNIT_ROUNDOFF, 4),
     "silu": Function(lambda x, a, b: x * _sigmoid(x), lambda a, b: 1.1, 14, operations=5),
 }
 """Every activation function. `a` and `b` are the op's `alpha` and `beta`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import time
 from pathlib import Path
 
@@ -245,3 +246,38 @@ def test_case_47_no_regular_file(tmp_path: Path, kind: str) -> None:
             path.symlink_to("/dev/zero")
     with pytest.raises(SpecError, match=r"net\.yaml: is a .*; give the path of a regular file"):
         load(path)
+
+
+TOKENS = ["$n", "{", "}", "[", "]", ": ", ", ", "- ", "\n", "&a ", "*a ", "!!int ", "~", "-1", "1e9", "2147483647", "input",
+          "when: false, ", "repeat: 3, ", "name: x, ", "'", '"', "|\n", "?", "#", "\t", "\x00", "é", "010"]  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_any_damage_gets_a_typed_error_with_its_line(tmp_path: Path, seed: int) -> None:
+    """A spec with random edits loads, or is refused with the line; nothing else ever comes out."""
+    rng = random.Random(seed)
+    original = network(
+        "conv2d: {name: c, filters: 4, kernel: [3, 3], padding: same, activation: {leaky_relu: {alpha: 0.1}}}",
+        "b: {n: 2, repeat: 2}",
+        "max_pool: {kernel: 2, ceil_mode: true}",
+    )
+    original += "blocks:\n  b:\n    parameters: [n, m: 1]\n    layers:\n      - relu: {repeat: $n * 2 - $m}\n"
+    original += "      - concat: {inputs: [relu_1, input], when: $n > 1}\noutputs: [c, b_1]\n"
+    refused = 0
+    for _ in range(150):
+        text = original
+        for _ in range(rng.randint(1, 3)):
+            at = rng.randrange(len(text))
+            text = text[:at] + (
+                rng.choice(TOKENS) + text[at:] if rng.random() < 0.6 else text[at + rng.randint(1, 9) :]
+            )
+        path = write(tmp_path, text)
+        try:
+            load(path)
+        except SpecError as error:
+            refused += 1
+            assert error.source is not None
+            assert error.source.file == str(path)
+            assert error.source.line is not None or "is empty" in str(error), text
+            assert len(str(error)) < 2000
+    assert refused > 50

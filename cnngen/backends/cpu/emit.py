@@ -14,6 +14,7 @@ from cnngen import resources
 from cnngen.backends.cpu.kernels import AnyKernel
 from cnngen.backends.cpu.plan import Call, Plan, Step
 from cnngen.backends.sources import SourceTree
+from cnngen.cache import private_folder
 from cnngen.ir import Array, TensorType
 from cnngen.plan.memory import View
 
@@ -51,9 +52,14 @@ class StepText:
 
 @functools.cache
 def environment() -> jinja2.Environment:
-    """Templates fail on anything that the plan does not say, and see nothing but what they are given."""
+    """Templates fail on anything that the plan does not say, and see nothing but what they are given.
+
+    What Jinja makes of a template is kept in the cache folder: it takes longer than all the rest.
+    """
+    bytecode = private_folder("templates")
     return jinja2.Environment(
         loader=jinja2.FileSystemLoader(resources.templates_folder() / "c"),
+        bytecode_cache=jinja2.FileSystemBytecodeCache(str(bytecode)) if bytecode else None,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -2,45 +2,44 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cffi
+import _cffi_backend  # cffi without its C parser in Python, which takes longer to import than a network to load
 
 from cnngen.errors import RunError
+
+FFI = _cffi_backend.FFI()
 
 
 @dataclass(frozen=True, eq=False)
 class Library:
     """The functions of a generated library. They release the GIL while they run."""
 
-    ffi: Any
-    handle: Any
     run: Any
     run_steps: Any
     arena_bytes: int
 
 
-def load(path: Path, name: str, inputs: int, outputs: int, threads: int) -> Library:
-    """Load the library of the network `name` with so many inputs and outputs."""
-    ffi = cffi.FFI()
-    arguments = ["const void *"] * inputs + ["void *"] * (outputs + 1)
-    ffi.cdef(
-        f"size_t {name}_arena_size(void);"
-        f"void {name}_run({', '.join(arguments)});"
-        f"void {name}_run_steps(int, int, const void **, void **, void *, const void *);"
-    )
+def load(path: Path, name: str, inputs: int, outputs: int) -> Library:
+    """Load the library of the network `name` with so many inputs and outputs.
+
+    A library that is already loaded from the same path is shared. Raises `RunError`. The code stays
+    mapped until the process ends: OpenMP's worker threads, and calls in other threads, outlive the
+    last reference to a network.
+    """
     try:
-        # OpenMP's worker threads outlive a call, even the interpreter: such code is never unmapped.
-        stay = ffi.RTLD_NODELETE if threads > 1 else 0
-        handle = ffi.dlopen(str(path.absolute()), ffi.RTLD_NOW | stay)
-    except OSError as error:
+        handle = ctypes.CDLL(str(path.absolute()), os.RTLD_NOW | os.RTLD_LOCAL)
+        functions = [getattr(handle, f"{name}_{part}") for part in ("run", "run_steps", "arena_size")]
+    except (OSError, AttributeError) as error:
         raise RunError(f"cannot load {path}: {error}", remedy="delete the file and compile again") from error
+    run, run_steps, arena_size = (ctypes.cast(function, ctypes.c_void_p).value for function in functions)
+    pointers = ", ".join(["const void *"] * inputs + ["void *"] * (outputs + 1))
     return Library(
-        ffi,
-        handle,
-        getattr(handle, f"{name}_run"),
-        getattr(handle, f"{name}_run_steps"),
-        int(getattr(handle, f"{name}_arena_size")()),
+        FFI.cast(f"void(*)({pointers})", run),
+        FFI.cast("void(*)(int, int, const void **, void **, void *, const void *)", run_steps),
+        int(FFI.cast("size_t(*)(void)", arena_size)()),
     )
