@@ -88,7 +88,7 @@ def compile_(
             with watch("compile"):
                 library = pipeline.build(plan, tree, find_compiler(), folder=folder)
             with watch("load"):
-                loader.load(library, tree.name, len(graph.inputs), len(graph.outputs), plan.target.threads)
+                loader.load(library, tree.name, len(graph.inputs), len(graph.outputs))
     for line in _account(graph, plan, tree, folder, watch):
         console().print(line, markup=False, soft_wrap=True)
 

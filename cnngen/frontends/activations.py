@@ -131,7 +131,8 @@ def _parameterised(function: type[Function], parameters: Any) -> Activation:
         raise FieldError(f"{place}: must be a finite number, not {shown(first['input'])}") from None
 
 
-def _activation_schema() -> dict[str, Any]:
+def activation_schema() -> dict[str, Any]:
+    """The JSON Schema of the field `activation`; made on demand, because it takes a while."""
     parameters = {
         kind: {key: value for key, value in function.model_json_schema().items() if key not in ("title", "description")}
         for kind, function in ACTIVATIONS.items()
@@ -149,7 +150,7 @@ def _activation_schema() -> dict[str, Any]:
 ActivationField = Annotated[
     Activation | None,
     BeforeValidator(_activation),
-    WithJsonSchema(_activation_schema()),
+    WithJsonSchema({}),  # `activation_schema`, which `cnngen.frontends.schema` puts in
     Field(description="Activation function behind the layer: a name, or {leaky_relu: {alpha: 0.1}}"),
 ]
 """The field `activation` of a layer."""

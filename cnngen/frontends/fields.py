@@ -30,7 +30,8 @@ class FieldError(ValueError):
 class Model(BaseModel):
     """Base of all models of the spec language: nothing unknown, nothing converted, nothing changed."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+    # Validators are built when a layer is first used: most networks use few of them.
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False, defer_build=True)
 
 
 def whole(value: Any, least: int) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from cnngen.frontends.activations import activation_schema
 from cnngen.frontends.layers import LAYERS
 from cnngen.frontends.spec_models import Spec
 from cnngen.resources import specs_folder
@@ -22,6 +23,8 @@ def json_schema() -> Schema:
     definitions: Schema = schema.setdefault("$defs", {})
     for kind, layer in LAYERS.items():
         definitions[kind] = layer.model_json_schema()
+        if "activation" in layer.model_fields:
+            definitions[kind]["properties"]["activation"] |= activation_schema()
         definitions[f"{kind} in a block"] = _with_expressions(definitions[kind])
     definitions["Expression"] = {
         "type": "string",
