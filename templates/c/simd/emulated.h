@@ -1,4 +1,4 @@
-/* Vector vocabulary: any width in portable C, to check the kernels of an ISA that this machine lacks.
+/* Vector vocabulary: any width with the vectors of GCC and Clang, to check the kernels of an ISA that this machine lacks.
    CNNGEN_EMULATED_LANES is set on the compiler's command line. Lane by lane the same IEEE operations
    as the real instructions, so the results have the same bits. */
 #ifndef CNNGEN_SIMD_H
@@ -7,9 +7,15 @@
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
+#if defined(__FMA__)
+#include <immintrin.h>
+#endif
+
+#pragma GCC diagnostic ignored "-Wpsabi" /* vectors wider than the machine's are passed between no two files */
 
 #define V_LANES CNNGEN_EMULATED_LANES
-typedef struct { float lane[V_LANES]; } v_t;
+/* the compiler's own vectors: whatever the machine lacks it makes of what there is */
+typedef float v_t __attribute__((vector_size(4 * V_LANES)));
 
 /* keeps the compiler from remembering what was read through p before */
 #if defined(__GNUC__)
@@ -20,37 +26,59 @@ typedef struct { float lane[V_LANES]; } v_t;
 
 #define V_EACH(expression) \
     v_t r; \
-    for (int i = 0; i < V_LANES; ++i) r.lane[i] = (expression); \
+    for (int i = 0; i < V_LANES; ++i) r[i] = (expression); \
     return r
 
-static inline v_t v_set1(float x) { V_EACH(x); }
-static inline v_t v_zero(void) { V_EACH(0.0f); }
-static inline v_t v_load(const float *p) { V_EACH(p[i]); }
-static inline void v_store(float *p, v_t a) { memcpy(p, a.lane, sizeof a.lane); }
+/* x where the mask is set, else y */
+typedef int32_t v_mask __attribute__((vector_size(4 * V_LANES)));
+#define V_PICK(mask, x, y) ((v_t)(((v_mask)(x) & (mask)) | ((v_mask)(y) & ~(mask))))
+
+static inline v_t v_zero(void) { return (v_t){0}; }
+static inline v_t v_set1(float x) { return x - v_zero(); }
+static inline v_t v_load(const float *p)
+{
+    v_t r;
+    memcpy(&r, p, sizeof r);
+    return r;
+}
+static inline void v_store(float *p, v_t a) { memcpy(p, &a, sizeof a); }
 /* the first n floats; the others are zero and are not touched in memory */
 static inline v_t v_load_n(const float *p, int n) { V_EACH(i < n ? p[i] : 0.0f); }
-static inline void v_store_n(float *p, v_t a, int n) { memcpy(p, a.lane, (size_t)n * sizeof(float)); }
-static inline v_t v_add(v_t a, v_t b) { V_EACH(a.lane[i] + b.lane[i]); }
-static inline v_t v_sub(v_t a, v_t b) { V_EACH(a.lane[i] - b.lane[i]); }
-static inline v_t v_mul(v_t a, v_t b) { V_EACH(a.lane[i] * b.lane[i]); }
-static inline v_t v_div(v_t a, v_t b) { V_EACH(a.lane[i] / b.lane[i]); }
+static inline void v_store_n(float *p, v_t a, int n) { memcpy(p, &a, (size_t)n * sizeof(float)); }
+static inline v_t v_add(v_t a, v_t b) { return a + b; }
+static inline v_t v_sub(v_t a, v_t b) { return a - b; }
+static inline v_t v_mul(v_t a, v_t b) { return a * b; }
+static inline v_t v_div(v_t a, v_t b) { return a / b; }
 /* a b + c, rounded once */
-static inline v_t v_fma(v_t a, v_t b, v_t c) { V_EACH(fmaf(a.lane[i], b.lane[i], c.lane[i])); }
+#if defined(__FMA__) && V_LANES % 8 == 0
+static inline v_t v_fma(v_t a, v_t b, v_t c)
+{
+    __m256 x[V_LANES / 8], y[V_LANES / 8], z[V_LANES / 8];
+    memcpy(x, &a, sizeof a);
+    memcpy(y, &b, sizeof b);
+    memcpy(z, &c, sizeof c);
+    for (int i = 0; i < V_LANES / 8; ++i) z[i] = _mm256_fmadd_ps(x[i], y[i], z[i]);
+    memcpy(&c, z, sizeof c);
+    return c;
+}
+#else
+static inline v_t v_fma(v_t a, v_t b, v_t c) { V_EACH(fmaf(a[i], b[i], c[i])); }
+#endif
 /* the larger (smaller) one; b where either is NaN or both are equal */
-static inline v_t v_max(v_t a, v_t b) { V_EACH(a.lane[i] > b.lane[i] ? a.lane[i] : b.lane[i]); }
-static inline v_t v_min(v_t a, v_t b) { V_EACH(a.lane[i] < b.lane[i] ? a.lane[i] : b.lane[i]); }
+static inline v_t v_max(v_t a, v_t b) { return V_PICK(a > b, a, b); }
+static inline v_t v_min(v_t a, v_t b) { return V_PICK(a < b, a, b); }
 /* the larger one; NaN where either is NaN */
 static inline v_t v_max_nan(v_t a, v_t b)
 {
-    V_EACH(a.lane[i] > b.lane[i] || a.lane[i] != a.lane[i] ? a.lane[i] : b.lane[i]);
+    return V_PICK((a > b) | (a != a), a, b);
 }
-static inline v_t v_sqrt(v_t a) { V_EACH(sqrtf(a.lane[i])); }
+static inline v_t v_sqrt(v_t a) { V_EACH(sqrtf(a[i])); }
 /* to the nearest integer, ties to even */
-static inline v_t v_round(v_t a) { V_EACH(rintf(a.lane[i])); }
+static inline v_t v_round(v_t a) { V_EACH(rintf(a[i])); }
 /* x where a < b, else y */
 static inline v_t v_select_lt(v_t a, v_t b, v_t x, v_t y)
 {
-    V_EACH(a.lane[i] < b.lane[i] ? x.lane[i] : y.lane[i]);
+    return V_PICK(a < b, x, y);
 }
 static inline float v_float_of(uint32_t bits)
 {
@@ -65,15 +93,15 @@ static inline uint32_t v_bits_of(float x)
     return bits;
 }
 /* 2^n for an integral n from -126 to 127 */
-static inline v_t v_pow2(v_t n) { V_EACH(v_float_of((uint32_t)((int32_t)n.lane[i] + 127) << 23)); }
+static inline v_t v_pow2(v_t n) { V_EACH(v_float_of((uint32_t)((int32_t)n[i] + 127) << 23)); }
 /* a = mantissa 2^exponent with 1 <= mantissa < 2, for a normal a > 0 */
-static inline v_t v_exponent(v_t a) { V_EACH((float)((int32_t)(v_bits_of(a.lane[i]) >> 23) - 127)); }
-static inline v_t v_mantissa(v_t a) { V_EACH(v_float_of((v_bits_of(a.lane[i]) & 0x007fffffu) | 0x3f800000u)); }
+static inline v_t v_exponent(v_t a) { V_EACH((float)((int32_t)(v_bits_of(a[i]) >> 23) - 127)); }
+static inline v_t v_mantissa(v_t a) { V_EACH(v_float_of((v_bits_of(a[i]) & 0x007fffffu) | 0x3f800000u)); }
 /* the largest lane, where none is NaN */
 static inline float v_reduce_max(v_t a)
 {
-    float m = a.lane[0];
-    for (int i = 1; i < V_LANES; ++i) m = a.lane[i] > m ? a.lane[i] : m;
+    float m = a[0];
+    for (int i = 1; i < V_LANES; ++i) m = a[i] > m ? a[i] : m;
     return m;
 }
 
