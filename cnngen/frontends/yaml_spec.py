@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+import warnings
 from pathlib import Path
 from typing import Any
 
-from cnngen.errors import Source, SpecError
+from cnngen.errors import Source, SpecError, WeightsWarning
 from cnngen.frontends.entries import Library
 from cnngen.frontends.fields import MAX_INTEGER
 from cnngen.frontends.files import inside
@@ -133,9 +134,22 @@ def _with_weights(graph: Graph, spec: Spec, values: YamlMap, path: Path, overrid
     if override is None and spec.weights.file is None:
         raise SpecError("weights: names no file", remedy="add `file:`, or pass a weights file", source=place)
     if override is None:
-        file = inside(path.parent, spec.weights.file or "", what="the weights file", source=place)
+        file = _beside_or_shipped(path.parent, spec.weights.file or "", place)
     else:
         file, place = override, Source(str(override))
     return load_weights(
         graph, file, weights_format, convert=spec.weights.convert, strict=spec.weights.strict, source=place
     )
+
+
+def _beside_or_shipped(folder: Path, name: str, place: Source) -> Path:
+    """The weights file `name` beside the spec; for a copy of a shipped spec alone, the one that cnngen ships."""
+    file = inside(folder, name, what="the weights file", source=place)
+    if file.exists():
+        return file
+    shipped = inside(specs_folder(), name, what="the weights file", source=place)
+    if not shipped.is_file():
+        return file
+    text = f"{place}: there is no {name} beside the spec; using the one that cnngen ships; copy it there to be sure"
+    warnings.warn(text, WeightsWarning, stacklevel=2)
+    return shipped

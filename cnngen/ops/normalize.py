@@ -9,6 +9,14 @@ import numpy as np
 
 from cnngen.ir import Array, TensorType
 from cnngen.ops.base import UNIT_ROUNDOFF, Bound, Cost, Op, Types, Weights, parameters, require_rank
+from cnngen.ops.softmax import EXP_ROUNDINGS
+
+LOG_ROUNDINGS = 2
+"""Absolute error of the generated logarithm: below ``(|log x| + LOG_ROUNDINGS) u``.
+
+It is e ln 2 + p s with |p s| <= ln(2) / 2: p s has 4 roundings, its sum with the low part of e ln 2 one
+more, together below 1.9 u; the last sum has one of the result.
+"""
 
 
 @dataclass(frozen=True)
@@ -78,10 +86,12 @@ class LRN(Op):
 
     def bound(self, inputs: Sequence[Array], weights: Weights) -> Bound:
         value = self.evaluate(inputs, weights)
-        # base: size + 3 roundings of positive terms; pow as exp(-beta log base): absolute error of the
-        # exponent |beta log base| u times 4, two library functions of a few roundings each, a product.
+        # base: size + 3 roundings of positive terms. base^-beta as exp(-beta log base): the exponent's absolute
+        # error is that of log times beta, and two roundings of the exponent itself; then exp and a product.
+        # (With square roots instead it is less.)
         log_base = np.abs(np.log(self._base(inputs[0])))
-        roundings = abs(self.beta) * (self.size + 3) + 4 * abs(self.beta) * log_base + 16
+        exponent = abs(self.beta) * (3 * log_base + LOG_ROUNDINGS)
+        roundings = abs(self.beta) * (self.size + 3) + exponent + EXP_ROUNDINGS + 1
         limit = roundings * UNIT_ROUNDOFF * np.abs(value) * (1 + 1e-3)
         return Bound(value, limit, limit)
 

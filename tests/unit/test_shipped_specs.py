@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from cnngen.errors import WeightsError, WeightsWarning
 from cnngen.frontends import load
 from cnngen.ir import Graph, Input, TensorType
 from cnngen.passes.infer_shapes import infer_shapes
@@ -116,3 +118,22 @@ def test_the_first_strides_of_mobilenet_v2() -> None:
     strided = [node.name for node in graph.nodes if getattr(node.op, "stride", (1, 1)) == (2, 2)]
     assert strided == ["conv1/conv2d_1", *(f"stage_{n}/bottleneck_1/depthwise" for n in (2, 3, 4, 6))]
     assert sum(node.op.kind == "add" for node in graph.nodes) == 10
+
+
+def test_a_copied_spec_finds_the_shipped_weights(tmp_path: Path) -> None:
+    copy = tmp_path / "lenet.yaml"
+    copy.write_text((specs_folder() / "lenet.yaml").read_text())
+    with pytest.warns(WeightsWarning, match=r"lenet.yaml:\d+: there is no weights/lenet.safetensors beside the spec"):
+        copied = load(copy)
+    shipped = load(specs_folder() / "lenet.yaml")
+    for mine, theirs in zip(copied.nodes, shipped.nodes, strict=True):
+        assert all(np.array_equal(mine.weights[role], theirs.weights[role]) for role in theirs.weights)
+
+
+def test_weights_beside_the_spec_come_before_the_shipped_ones(tmp_path: Path) -> None:
+    copy = tmp_path / "lenet.yaml"
+    copy.write_text((specs_folder() / "lenet.yaml").read_text())
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights" / "lenet.safetensors").write_bytes(b"damaged")
+    with pytest.raises(WeightsError):
+        load(copy)
