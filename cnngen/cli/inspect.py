@@ -54,9 +54,11 @@ def inspect(
             raise typer.BadParameter("--plan prints text; leave out --json")
         typer.echo(plan_text(pipeline.plan_for(graph, isa=isa, threads=threads)), nl=False)
         return
-    from cnngen.report.inspect import inspect_json, inspect_table
+    from cnngen.report.inspect import MemorySummary, inspect_json, inspect_table
 
+    arena = pipeline.plan_for(graph, isa=isa, threads=threads).arena
+    memory = MemorySummary(4 * arena.size, 4 * arena.lower_bound)
     if json:
-        print_json(inspect_json(graph))
+        print_json(inspect_json(graph, memory))
     else:
-        inspect_table(graph, console())
+        inspect_table(graph, console(), memory)
