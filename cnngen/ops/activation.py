@@ -15,14 +15,14 @@ from cnngen.ops.base import SMALLEST_NORMAL, UNIT_ROUNDOFF, Bound, Cost, Op, Typ
 class Function:
     """How one activation function is computed and how it treats errors.
 
-    `lipschitz` bounds its slope; `roundings` is the relative error of the float32 evaluation in
-    units of u, `absolute` an absolute one (both for the generated code of `templates/c/simd/math.h`).
+    `lipschitz` bounds its slope; `roundings` is the relative error of the float32 evaluation in units
+    of u, `absolute` an absolute one (both for the generated code of `templates/c/simd/vector_math.h`).
     """
 
     evaluate: Callable[[Array, float, float], Array]
     lipschitz: Callable[[float, float], float] = lambda alpha, beta: 1.0
     roundings: int = 0
-    absolute: float = 0.0
+    absolute: Callable[[float, float], float] = lambda alpha, beta: 0.0
     operations: int = 1
 
 
@@ -37,10 +37,16 @@ FUNCTIONS: dict[str, Function] = {
     "clip": Function(lambda x, a, b: np.minimum(np.maximum(x, a), b)),
     "leaky_relu": Function(lambda x, a, b: np.where(x >= 0, x, a * x), lambda a, b: max(1.0, abs(a)), 1),
     "sigmoid": Function(lambda x, a, b: _sigmoid(x), lambda a, b: 0.25, 12, operations=4),
-    "tanh": Function(lambda x, a, b: np.tanh(x), roundings=12, absolute=16 * UNIT_ROUNDOFF, operations=6),
-    "hard_sigmoid": Function(lambda x, a, b: np.clip(a * x + b, 0, 1), lambda a, b: abs(a), 2, 2 * UNIT_ROUNDOFF, 3),
-    "hard_swish": Function(lambda x, a, b: x * np.clip(x / 6 + 0.5, 0, 1), lambda a, b: 1.5, 6, 8 * UNIT_ROUNDOFF, 4),
-    "silu": Function(lambda x, a, b: x * _sigmoid(x), lambda a, b: 1.1, 14, operations=5),
+    "tanh": Function(lambda x, a, b: np.tanh(x), roundings=12, absolute=lambda a, b: 16 * UNIT_ROUNDOFF, operations=6),
+    # Unfused, the product is rounded before beta cancels it: |alpha x| <= 1 + |beta| where nothing is clipped.
+    "hard_sigmoid": Function(
+        lambda x, a, b: np.clip(a * x + b, 0, 1), lambda a, b: abs(a), 2, lambda a, b: (1 + abs(b)) * UNIT_ROUNDOFF, 3
+    ),
+    "hard_swish": Function(
+        lambda x, a, b: x * np.clip(x / 6 + 0.5, 0, 1), lambda a, b: 1.5, 6, lambda a, b: 8 * UNIT_ROUNDOFF, 4
+    ),
+    # The sigmoid is zero where e^-x overflows, below -88.72: there |silu| < 89 e^-88.72 < 2^-121.
+    "silu": Function(lambda x, a, b: x * _sigmoid(x), lambda a, b: 1.1, 14, lambda a, b: 2.0**-121, operations=5),
 }
 """Every activation function. `a` and `b` are the op's `alpha` and `beta`."""
 
@@ -76,7 +82,7 @@ class Activation:
         """The bound behind the activation, given the bound in front of it."""
         rule, value = self.rule, self.evaluate(before.value)
         slope = rule.lipschitz(self.alpha, self.beta)
-        own = rule.roundings * UNIT_ROUNDOFF * np.abs(value) + rule.absolute
+        own = rule.roundings * UNIT_ROUNDOFF * np.abs(value) + rule.absolute(self.alpha, self.beta)
         own = own + (rule.roundings > 0) * SMALLEST_NORMAL
         # The evaluation's error is relative to the value at the *perturbed* argument.
         spread = 1 + rule.roundings * UNIT_ROUNDOFF
