@@ -74,8 +74,10 @@ class Target:
         """Compiler options for this ISA; an emulated one uses what this machine has.
 
         Emulated vectors are many instructions each: with all optimisations they take minutes to compile.
+        Ones wider than the machine's are passed between functions of one file only: no ABI to warn about.
         """
-        flags = (*ISAS[host_isas()[-1]].flags, "-O1") if self.emulated else self.isa.flags
+        emulation = (*ISAS[host_isas()[-1]].flags, "-O1", "-Wno-psabi")
+        flags = emulation if self.emulated else self.isa.flags
         return flags + (("-fopenmp",) if self.threads > 1 else ())
 
 

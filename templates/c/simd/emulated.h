@@ -11,8 +11,6 @@
 #include <immintrin.h>
 #endif
 
-#pragma GCC diagnostic ignored "-Wpsabi" /* vectors wider than the machine's are passed between no two files */
-
 #define V_LANES CNNGEN_EMULATED_LANES
 /* the compiler's own vectors: whatever the machine lacks it makes of what there is */
 typedef float v_t __attribute__((vector_size(4 * V_LANES)));
@@ -92,8 +90,8 @@ static inline uint32_t v_bits_of(float x)
     memcpy(&bits, &x, sizeof bits);
     return bits;
 }
-/* 2^n for an integral n from -126 to 127 */
-static inline v_t v_pow2(v_t n) { V_EACH(v_float_of((uint32_t)((int32_t)n[i] + 127) << 23)); }
+/* 2^n for an integral n from -126 to 127: the sum has the biased exponent in its low bits; any bits for NaN */
+static inline v_t v_pow2(v_t n) { V_EACH(v_float_of(v_bits_of(n[i] + (12582912.0f + 127.0f)) << 23)); }
 /* a = mantissa 2^exponent with 1 <= mantissa < 2, for a normal a > 0 */
 static inline v_t v_exponent(v_t a) { V_EACH((float)((int32_t)(v_bits_of(a[i]) >> 23) - 127)); }
 static inline v_t v_mantissa(v_t a) { V_EACH(v_float_of((v_bits_of(a[i]) & 0x007fffffu) | 0x3f800000u)); }

@@ -38,13 +38,15 @@ static inline v_t v_sqrt(v_t a) { return sqrtf(a); }
 static inline v_t v_round(v_t a) { return rintf(a); }
 /* x where a < b, else y */
 static inline v_t v_select_lt(v_t a, v_t b, v_t x, v_t y) { return a < b ? x : y; }
-/* 2^n for an integral n from -126 to 127 */
+/* 2^n for an integral n from -126 to 127: the sum has the biased exponent in its low bits; any bits for NaN */
 static inline v_t v_pow2(v_t n)
 {
-    const uint32_t bits = (uint32_t)((int32_t)n + 127) << 23;
-    float x;
-    memcpy(&x, &bits, sizeof x);
-    return x;
+    const float shifted = n + (12582912.0f + 127.0f);
+    uint32_t bits;
+    memcpy(&bits, &shifted, sizeof bits);
+    bits <<= 23;
+    memcpy(&n, &bits, sizeof n);
+    return n;
 }
 /* a = mantissa 2^exponent with 1 <= mantissa < 2, for a normal a > 0 */
 static inline v_t v_exponent(v_t a)
