@@ -6,7 +6,8 @@ of the input. A window of kernel k, stride s, dilation d behind a padding p take
     size' = size + d (k - 1) jump,    jump' = s jump,    first' = first - p jump.
 
 Source: Araujo, Norris, Sim, "Computing Receptive Fields of Convolutional Neural Networks", Distill,
-2019. Where paths of a graph meet, the field is the smallest interval that holds both; where they
+2019. Behind an upsampling by u neighbours share a field, ``jump' = jump / u``, and first and size
+repeat with a period: element i sees what element ``i // u`` saw. Where paths of a graph meet, the field is the smallest interval that holds both; where they
 disagree in jump, it differs from element to element and `clear` is False.
 
 That closed form speaks of an image without borders. `AxisField.start` and `stop` are exact for the
@@ -16,9 +17,10 @@ height and width of the input, wherever they lie in a tensor; fields are unions 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from fractions import Fraction
 
 import numpy as np
 
@@ -27,14 +29,40 @@ from cnngen.ops import POINTWISE, Conv2D, Everything, Softmax, Transpose, Window
 
 NOTHING = np.iinfo(np.int64).max
 """Start of a field that is empty because a window lies in the padding as a whole; stop is -1."""
+MAX_PERIOD = 1024
+"""Longest period of a path; one of a longer period is given as what all positions together see."""
 
 
-class Path(NamedTuple):
-    """All paths of one jump: element i sees pixels ``first + i jump`` to ``last + i jump``."""
+@dataclass(frozen=True)
+class Path:
+    """All paths of one jump: element i sees pixels ``first[r] + q shift`` to ``last[r] + q shift``.
 
-    jump: int
-    first: int
-    last: int
+    q and r are quotient and remainder of i by the period, which is the length of `first` and `last`
+    and 1 where nothing is upsampled. Neither end ever moves back when i grows.
+    """
+
+    shift: int
+    first: tuple[int, ...]
+    last: tuple[int, ...]
+
+    @property
+    def period(self) -> int:
+        return len(self.first)
+
+    @property
+    def jump(self) -> Fraction:
+        """Distance of the fields of neighbours, on average over a period."""
+        return Fraction(self.shift, self.period)
+
+    def start(self, index: int) -> int:
+        """First pixel that element `index` sees."""
+        turns, position = divmod(index, self.period)
+        return self.first[position] + turns * self.shift
+
+    def stop(self, index: int) -> int:
+        """Last pixel that element `index` sees."""
+        turns, position = divmod(index, self.period)
+        return self.last[position] + turns * self.shift
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,15 +84,22 @@ class AxisField:
         return len(self.paths) == 1
 
     @property
-    def jump(self) -> int:
-        """Distance of the fields of neighbours; 0 if all are the same. The largest if not `clear`."""
+    def jump(self) -> Fraction:
+        """Distance of the fields of neighbours; 0 if all are the same. The largest if not `clear`.
+
+        A fraction behind an upsampling: with 1/2 two neighbours see the same, the next two one pixel on.
+        """
         return max(path.jump for path in self.paths)
 
     @property
     def size(self) -> int:
-        """Number of pixels that one element sees, borders apart; the most of any if not `clear`."""
-        # A maximum of lines less a minimum of lines is convex in the index: largest at an end.
-        return max(stop - start + 1 for start, stop in map(self.interval, (0, self.positions - 1)))
+        """Number of pixels that one element sees, borders apart; the most of any where they differ."""
+        # In steps of all periods the ends are a minimum and a maximum of lines: their distance is convex
+        # in the index, so it is largest within one period of either end.
+        period = math.lcm(*(path.period for path in self.paths))
+        head = range(min(period, self.positions))
+        tail = range(max(self.positions - period, 0), self.positions)
+        return max(stop - start + 1 for ends in (head, tail) for start, stop in map(self.interval, ends))
 
     @property
     def centre(self) -> float:
@@ -95,8 +130,8 @@ class AxisField:
     def interval(self, index: int) -> tuple[int, int]:
         """First and last pixel of the field of element `index`, as if the image had no borders."""
         return (
-            min(path.first + index * path.jump for path in self.paths),
-            max(path.last + index * path.jump for path in self.paths),
+            min(path.start(index) for path in self.paths),
+            max(path.stop(index) for path in self.paths),
         )
 
     def support(self, index: int) -> tuple[int, int] | None:
@@ -161,7 +196,7 @@ def own_field(graph: Graph, name: str) -> ReceptiveField:
     """The field of an input relative to itself: every pixel sees itself."""
     shape = graph.types[name].shape
     height, width = (
-        AxisField(shape[axis], (Path(1, 0, 0),), np.arange(shape[axis]), np.arange(shape[axis]))
+        AxisField(shape[axis], (Path(1, (0,), (0,)),), np.arange(shape[axis]), np.arange(shape[axis]))
         for axis in image_axes(graph, name)
     )
     return ReceptiveField(height, width)
@@ -195,18 +230,27 @@ def slid(field: AxisField, window: Window, axis: int, positions: int) -> AxisFie
     """The field behind a window that takes `positions` steps along `axis`."""
     reach = window.dilation[axis] * (window.kernel[axis] - 1)
     begin = window.padding[2 * axis]
-    paths = tuple(
-        Path(
-            path.jump * window.stride[axis],
-            path.first - begin * path.jump,
-            path.last + (reach - begin) * path.jump,
+    stride, repeat = window.stride[axis], window.repeat[axis]
+    paths = []
+    for path in field.paths:
+        # After so many steps the window stands as it did, whole turns of the path further on.
+        turn = repeat * path.period
+        period = turn // math.gcd(turn, stride) if path.shift else 1
+        if period > MAX_PERIOD:
+            paths.append(still(path, field.positions))
+            continue
+        steps = [index * stride - begin for index in range(period)]
+        paths.append(
+            Path(
+                path.shift * (period * stride // turn),
+                tuple(path.start(step // repeat) for step in steps),
+                tuple(path.stop((step + reach) // repeat) for step in steps),
+            )
         )
-        for path in field.paths
-    )
     taps, inside = window_taps(window, axis, field.positions, positions)
     start = np.where(inside, field.start[taps], NOTHING).min(axis=1)
     stop = np.where(inside, field.stop[taps], -1).max(axis=1)
-    return AxisField(field.extent, paths, start, stop)
+    return AxisField(field.extent, tuple(paths), start, stop)
 
 
 def window_taps(window: Window, axis: int, size: int, positions: int) -> tuple[Array, Array]:
@@ -215,7 +259,7 @@ def window_taps(window: Window, axis: int, size: int, positions: int) -> tuple[A
     Both have shape (positions, kernel); indices in the padding are given as 0 and not inside.
     """
     steps = np.arange(positions) * window.stride[axis] - window.padding[2 * axis]
-    taps = steps[:, None] + window.dilation[axis] * np.arange(window.kernel[axis])
+    taps = (steps[:, None] + window.dilation[axis] * np.arange(window.kernel[axis])) // window.repeat[axis]
     inside = (taps >= 0) & (taps < size)
     return np.where(inside, taps, 0), inside
 
@@ -224,8 +268,25 @@ def collapsed(field: AxisField) -> AxisField:
     """The field of an element that depends on all positions: what they see together, a single position."""
     start, stop = field.start.min(keepdims=True), field.stop.max(keepdims=True)
     if stop[0] < 0:
-        return AxisField(field.extent, (Path(0, 0, -1),), start, stop)
-    return AxisField(field.extent, (Path(0, int(start[0]), int(stop[0])),), start, stop)
+        return AxisField(field.extent, (Path(0, (0,), (-1,)),), start, stop)
+    return AxisField(field.extent, (Path(0, (int(start[0]),), (int(stop[0]),)),), start, stop)
+
+
+def both(a: Path, b: Path, positions: int) -> Path:
+    """Two paths of one jump, to a tensor of so many positions, as one."""
+    period = math.lcm(a.period, b.period)
+    if period > MAX_PERIOD:
+        a, b, period = still(a, positions), still(b, positions), 1
+    return Path(
+        a.shift * (period // a.period),
+        tuple(min(a.start(index), b.start(index)) for index in range(period)),
+        tuple(max(a.stop(index), b.stop(index)) for index in range(period)),
+    )
+
+
+def still(path: Path, positions: int) -> Path:
+    """What all positions together see along `path`: the same for every element, so jump 0."""
+    return Path(0, (path.start(0),), (path.stop(positions - 1),))
 
 
 def union(a: ReceptiveField, b: ReceptiveField) -> ReceptiveField:
@@ -237,11 +298,12 @@ def joined(a: AxisField, b: AxisField) -> AxisField:
     """Paths of one jump become one; with a single position the jump does not matter."""
     if a.positions != b.positions:  # flattened tensors of different size: positions no longer correspond
         a, b = collapsed(a), collapsed(b)
-    by_jump: dict[int, Path] = {}
+    by_jump: dict[Fraction, Path] = {}
     for path in (*a.paths, *b.paths):
-        other = by_jump.get(path.jump, path)
-        by_jump[path.jump] = Path(path.jump, min(path.first, other.first), max(path.last, other.last))
+        by_jump[path.jump] = both(by_jump[path.jump], path, a.positions) if path.jump in by_jump else path
     paths = tuple(by_jump[jump] for jump in sorted(by_jump))
     if a.positions == 1:
-        paths = (Path(paths[-1].jump, min(path.first for path in paths), max(path.last for path in paths)),)
+        jump = paths[-1].jump
+        first, last = min(path.start(0) for path in paths), max(path.stop(0) for path in paths)
+        paths = (Path(jump.numerator, (first,) * jump.denominator, (last,) * jump.denominator),)
     return AxisField(a.extent, paths, np.minimum(a.start, b.start), np.maximum(a.stop, b.stop))

@@ -22,13 +22,18 @@ SMALLEST_NORMAL = 2.0**-126
 
 @dataclass(frozen=True)
 class Window:
-    """The step that an op takes in the input for one step in the output, per axis (height, width)."""
+    """The step that an op takes in the input for one step in the output, per axis (height, width).
+
+    Element i of the output reads element ``(i stride - padding + tap dilation) // repeat`` of the input,
+    for each tap of the kernel: an op that repeats elements (upsampling) has a `repeat` above 1.
+    """
 
     kernel: tuple[int, int] = (1, 1)
     stride: tuple[int, int] = (1, 1)
     dilation: tuple[int, int] = (1, 1)
     padding: tuple[int, int, int, int] = (0, 0, 0, 0)
     """top, bottom, left, right"""
+    repeat: tuple[int, int] = (1, 1)
 
 
 @dataclass(frozen=True)

@@ -180,8 +180,10 @@ def _shape(shape: tuple[int, ...], *, keep_batch: bool = False) -> str:
     return "x".join(map(str, shape if keep_batch else shape[1:]))
 
 
-def _pair(values: tuple[int, int]) -> str:
-    return str(values[0]) if values[0] == values[1] else f"{values[0]}x{values[1]}"
+def _pair(values: tuple[float, float]) -> str:
+    """One number where both are the same; three digits behind the point at most."""
+    height, width = (str(round(value, 3)) for value in values)
+    return height if height == width else f"{height}x{width}"
 
 
 __all__ = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from fractions import Fraction
 from typing import Any
 
 from cnngen.analysis.cost import LayerCost, layer_cost
@@ -30,12 +31,12 @@ class FieldRow:
     """A receptive field in pixels of one input; pairs are (height, width).
 
     `size`, `jump` and `centre` (of the first element) as in `cnngen.analysis.receptive_field`,
-    `padding` is (top, bottom, left, right). Where paths disagree in jump `clear` is False, and size
+    `padding` is (top, bottom, left, right). A jump is a float where it is no whole number. Where paths disagree in jump `clear` is False, and size
     and jump are the largest of any.
     """
 
     size: tuple[int, int]
-    jump: tuple[int, int]
+    jump: tuple[float, float]
     centre: tuple[float, float]
     padding: tuple[int, int, int, int]
     clear: bool
@@ -140,12 +141,17 @@ def _field_row(field: ReceptiveField) -> FieldRow:
     height, width = field.axes
     return FieldRow(
         size=(height.size, width.size),
-        jump=(height.jump, width.jump),
+        jump=(_number(height.jump), _number(width.jump)),
         centre=(height.centre, width.centre),
         padding=(*height.padding, *width.padding),
         clear=field.clear,
         sees_everything=field.sees_everything,
     )
+
+
+def _number(fraction: Fraction) -> float:
+    """An int where it is whole."""
+    return fraction.numerator if fraction.denominator == 1 else float(fraction)
 
 
 def _listed(values: dict[str, Any]) -> dict[str, Any]:

@@ -7,9 +7,12 @@ function takes its inputs, its packed parameters, its output, then `thread` and 
 
 from __future__ import annotations
 
+import functools
+import itertools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
 
@@ -74,6 +77,27 @@ class Kernel:
         """Raise `PlanError` unless the tiles cover every output element exactly once."""
 
 
+def even_strips(strips: tuple[Strip, ...], pixels: Sequence[Pixel]) -> tuple[Strip, ...]:
+    """The same tiles in strips whose tiles are alike and evenly spaced."""
+    result: list[Strip] = []
+    for strip in strips:
+        firsts = [strip.first + t * strip.pixels for t in range(strip.repeat)]
+        shapes = [[p.behind(pixels[f]) for p in pixels[f : f + strip.pixels]] for f in firsts]
+        start = 0
+        while start < len(firsts):
+            end = start + 1
+            step = pixels[firsts[end]].behind(pixels[firsts[start]]) if end < len(firsts) else None
+            while (
+                end < len(firsts)
+                and shapes[end] == shapes[start]
+                and pixels[firsts[end]].behind(pixels[firsts[end - 1]]) == step
+            ):
+                end += 1
+            result.append(Strip(firsts[start], strip.pixels, end - start))
+            start = end
+    return tuple(result)
+
+
 def verify_strips(strips: tuple[Strip, ...], columns: int) -> None:
     """Raise `PlanError` unless `strips` cover `columns` pixels exactly once, in order."""
     end = 0
@@ -112,6 +136,30 @@ class Strip:
     repeat: int
 
 
+class Pixel(NamedTuple):
+    """Where a pixel lies in each operand."""
+
+    input: int
+    output: int
+    residual: int = 0
+
+    def behind(self, origin: Pixel) -> Pixel:
+        """The same place, counted from `origin`."""
+        return Pixel(self.input - origin.input, self.output - origin.output, self.residual - origin.residual)
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A register tile: pixels at these offsets from the first one, by `vectors` vectors of channels.
+
+    The last vector holds `tail` channels (0: it is full).
+    """
+
+    pixels: tuple[Pixel, ...]
+    vectors: int
+    tail: int
+
+
 @dataclass(frozen=True)
 class ChannelBlocks:
     """`count` blocks of `vectors` vectors of output channels, beginning at channel `first` of a group.
@@ -134,15 +182,16 @@ class ChannelBlocks:
 class ConvKernel(Kernel):
     """Direct convolution or dense layer: a register tile of pixels x channel vectors, K loops around it.
 
-    `outer` are the loops over rows (and images, where those do not merge), `columns` is tiled by the
-    strips of each block. Weights are packed for each group, block and reduction step as
+    `outer` are the loops over rows (and images, where those do not merge); `pixels`, those of one row,
+    are tiled by the strips of each block. A small image is one row, whose pixels are not evenly
+    spaced: tiles then cross its lines. Weights are packed for each group, block and reduction step as
     `vectors * lanes` channels; the bias for each group and block likewise.
     """
 
     template: ClassVar[str] = "conv2d.c.j2"
     family: str
     outer: tuple[Axis, ...]
-    columns: Axis
+    pixels: tuple[Pixel, ...]
     groups: int
     group_inputs: int
     group_outputs: int
@@ -155,7 +204,7 @@ class ConvKernel(Kernel):
 
     @property
     def label(self) -> str:
-        pixels = math.prod(axis.count for axis in self.outer) * self.columns.count
+        pixels = self.rows * len(self.pixels)
         tiles = "_".join(f"t{block.strips[0].pixels}x{block.name}" for block in self.blocks)
         groups = f"_g{self.groups}" if self.groups > 1 else ""
         extras = ("_res" if self.has_residual else "") + self.epilogue.suffix
@@ -170,10 +219,31 @@ class ConvKernel(Kernel):
     def rows(self) -> int:
         return math.prod(axis.count for axis in self.outer)
 
-    @property
-    def tiles(self) -> list[tuple[int, int, int]]:
-        """Every distinct register tile: pixels, vectors, channels in the last vector (0: full)."""
-        return list(dict.fromkeys((s.pixels, b.vectors, b.tail) for b in self.blocks for s in b.strips))
+    def tile(self, block: ChannelBlocks, strip: Strip) -> Tile:
+        """The register tile of a strip of a block."""
+        return self._tile_at(strip.first, strip.pixels, block)
+
+    def _tile_at(self, first: int, count: int, block: ChannelBlocks) -> Tile:
+        pixels = self.pixels[first : first + count]
+        return Tile(tuple(pixel.behind(pixels[0]) for pixel in pixels), block.vectors, block.tail)
+
+    @functools.cached_property
+    def tiles(self) -> dict[Tile, str]:
+        """Every distinct register tile with the ending of its function's name."""
+        tiles: dict[Tile, str] = {}
+        for block in self.blocks:
+            for strip in block.strips:
+                tile = self.tile(block, strip)
+                name = f"{len(tile.pixels)}x{block.vectors}" + (f"t{block.tail}" if block.tail else "")
+                taken = sum(other == name or other.startswith(name + "_") for other in tiles.values())
+                tiles.setdefault(tile, f"{name}_{taken + 1}" if taken else name)
+        return tiles
+
+    def step(self, strip: Strip) -> Pixel:
+        """From one tile of a strip to the next."""
+        if strip.repeat == 1:
+            return Pixel(0, 0, 0)
+        return self.pixels[strip.first + strip.pixels].behind(self.pixels[strip.first])
 
     def unroll(self, pixels: int, vectors: int) -> int:
         """Steps of the innermost loop that are written out: about 32 multiply-adds, or all of a short loop."""
@@ -183,7 +253,8 @@ class ConvKernel(Kernel):
     @property
     def rereads(self) -> bool:
         """Whether the innermost loop reads an input again for the next pixel."""
-        return self.columns.count > 1 and self.loops[-1].count * self.loops[-1].step > self.columns.input
+        reach = self.loops[-1].count * self.loops[-1].step
+        return any(reach > b.input - a.input for a, b in itertools.pairwise(self.pixels))
 
     def last_channel(self, block: ChannelBlocks) -> int:
         """The last output channel (of a group) that a set of blocks computes."""
@@ -215,9 +286,22 @@ class ConvKernel(Kernel):
             if block.first != end or (block.tail and block.count != 1):
                 raise PlanError(f"blocks {block} begin at channel {block.first}, not at {end}")
             end = self.last_channel(block) + 1
-            verify_strips(block.strips, self.columns.count)
+            verify_strips(block.strips, len(self.pixels))
+            for strip in block.strips:
+                self._verify_repeats(block, strip)
         if end != self.group_outputs:
             raise PlanError(f"blocks cover {end} of {self.group_outputs} channels")
+
+    def _verify_repeats(self, block: ChannelBlocks, strip: Strip) -> None:
+        """The tiles of a strip are alike and evenly spaced."""
+        step, start = self.step(strip), self.pixels[strip.first]
+        for t in range(strip.repeat):
+            first = strip.first + t * strip.pixels
+            expected = Pixel(t * step.input, t * step.output, t * step.residual)
+            if self.pixels[first].behind(start) != expected:
+                raise PlanError(f"tile {t} of {strip} is not where the steps lead")
+            if self._tile_at(first, strip.pixels, block) != self.tile(block, strip):
+                raise PlanError(f"tile {t} of {strip} has another shape")
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -18,9 +19,11 @@ from cnngen.backends.cpu.kernels import (
     Epilogue,
     Loop,
     LrnKernel,
+    Pixel,
     PlanarConvKernel,
     PoolKernel,
     SoftmaxKernel,
+    even_strips,
 )
 from cnngen.backends.cpu.layout import Layout
 from cnngen.backends.cpu.target import Target
@@ -43,6 +46,9 @@ from cnngen.ops import (
 from cnngen.plan.memory import View
 
 Lowered = tuple[AnyKernel, tuple[View, ...], View]
+
+ONE_ROW_PIXELS = 64
+"""Up to so many pixels an image may be tiled as one row: each tile is a function of its own."""
 
 PLANAR_STORE_CYCLES = 1.2
 """Cycles to store one result of the planar convolution, which turns rows into pixels."""
@@ -108,6 +114,19 @@ def merge_axes(axes: Sequence[Axis]) -> list[Axis]:
         else:
             merged.append(inner)
     return merged
+
+
+def row_pixels(axes: Sequence[Axis]) -> tuple[Pixel, ...]:
+    """Every pixel of a loop nest, the last axis fastest."""
+    counts = [range(axis.count) for axis in axes]
+    return tuple(
+        Pixel(
+            sum(i * axis.input for i, axis in zip(position, axes, strict=True)),
+            sum(i * axis.output for i, axis in zip(position, axes, strict=True)),
+            sum(i * axis.residual for i, axis in zip(position, axes, strict=True)),
+        )
+        for position in itertools.product(*counts)
+    )
 
 
 def merge_loops(loops: Sequence[Loop]) -> tuple[Loop, ...]:
@@ -197,22 +216,27 @@ def _tiled(
     target: Target,
 ) -> ConvKernel:
     lanes, registers = target.isa.lanes, target.isa.registers
-    merged = merge_axes(axes)
-    *outer, columns = merged
+    *outer, columns = merge_axes(axes)
     if not outer and columns.count > 1:
         length = tiling.chunk(columns.count, group_outputs, lanes, registers)
         outer = [
             Axis(columns.count // length, length * columns.input, length * columns.output, length * columns.residual)
         ]
         columns = replace(columns, count=length)
-    if not outer:
-        outer = [Axis(1, 0, 0, 0)]
-    blocks = tiling.tile_channels(group_outputs, columns.count, lanes, registers).blocks
+    pixels = row_pixels([columns])
+    tiled = tiling.tile_channels(group_outputs, len(pixels), lanes, registers)
+    rows = math.prod(axis.count for axis in outer)
+    if rows > 1 and rows * len(pixels) <= ONE_ROW_PIXELS:
+        # Tiles that cross the lines of a small image waste fewer pixels and read the weights less often.
+        crossing = tiling.tile_channels(group_outputs, rows * len(pixels), lanes, registers)
+        if crossing.cycles < 0.97 * rows * tiled.cycles:
+            pixels, tiled, outer = row_pixels([*outer, columns]), crossing, []
+    blocks = tuple(replace(block, strips=even_strips(block.strips, pixels)) for block in tiled.blocks)
     return ConvKernel(
         lanes,
         family,
-        tuple(outer),
-        columns,
+        tuple(outer) or (Axis(1, 0, 0, 0),),
+        pixels,
         groups,
         group_inputs,
         group_outputs,
