@@ -6,9 +6,11 @@ of the input. A window of kernel k, stride s, dilation d behind a padding p take
     size' = size + d (k - 1) jump,    jump' = s jump,    first' = first - p jump.
 
 Source: Araujo, Norris, Sim, "Computing Receptive Fields of Convolutional Neural Networks", Distill,
-2019. Behind an upsampling by u neighbours share a field, ``jump' = jump / u``, and first and size
-repeat with a period: element i sees what element ``i // u`` saw. Where paths of a graph meet, the field is the smallest interval that holds both; where they
-disagree in jump, it differs from element to element and `clear` is False.
+2019. Behind an upsampling by u, element i sees what element ``i // u`` saw: ``jump' = jump / u`` may be
+a fraction, and the ends of the field are then exact for each of the elements of a period (`Path`).
+
+Where paths of a graph meet, the field is the smallest interval that holds both; where they disagree
+in jump, it differs from element to element and `clear` is False.
 
 That closed form speaks of an image without borders. `AxisField.start` and `stop` are exact for the
 image that the network takes: they leave out what lies in the padding of any layer. The axes are

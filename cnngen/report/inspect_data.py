@@ -31,8 +31,8 @@ class FieldRow:
     """A receptive field in pixels of one input; pairs are (height, width).
 
     `size`, `jump` and `centre` (of the first element) as in `cnngen.analysis.receptive_field`,
-    `padding` is (top, bottom, left, right). A jump is a float where it is no whole number. Where paths disagree in jump `clear` is False, and size
-    and jump are the largest of any.
+    `padding` is (top, bottom, left, right). A jump is a float where it is no whole number, as behind
+    an upsampling. Where paths disagree in jump `clear` is False, and size and jump are the largest of any.
     """
 
     size: tuple[int, int]

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from fractions import Fraction
+from math import prod
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from cnngen.analysis.receptive_field import ReceptiveField, image_axes, receptive_fields
+from cnngen.analysis.receptive_field import (
+    AxisField,
+    Path,
+    ReceptiveField,
+    image_axes,
+    joined,
+    receptive_fields,
+    slid,
+)
 from cnngen.errors import ShapeError
 from cnngen.ir import Graph
 from cnngen.ops import (
@@ -26,6 +36,7 @@ from cnngen.ops import (
     Pool2D,
     Softmax,
     Transpose,
+    Window,
 )
 from cnngen.passes import optimise
 from cnngen.reference import reference
@@ -200,6 +211,93 @@ def test_channels_first_input_has_its_own_axes() -> None:
     fields = receptive_fields(graph)
     assert (fields["maps"]["x"].height.extent, fields["maps"]["x"].width.extent) == (8, 6)
     assert (fields["maps"]["x"].height.size, fields["maps"]["x"].height.positions) == (3, 8)
+
+
+# ---------------------------------------------------------------------------------- fractional jumps
+
+
+def stack(windows: list[Window], positions: int = 60) -> AxisField:
+    """The field along the height behind `windows`, all tensors taken as so many positions large."""
+    pixels = np.arange(positions)
+    field = AxisField(positions, (Path(1, (0,), (0,)),), pixels, pixels)
+    for window in windows:
+        field = slid(field, window, 0, positions)
+    return field
+
+
+def pixels_seen(windows: list[Window], index: int) -> set[int]:
+    """The pixels of an endless image that element `index` sees, by following every tap back."""
+    seen = {index}
+    for window in reversed(windows):
+        taps = [tap * window.dilation[0] - window.padding[0] for tap in range(window.kernel[0])]
+        seen = {(element * window.stride[0] + tap) // window.repeat[0] for element in seen for tap in taps}
+    return seen
+
+
+def along_height(kernel: int = 1, stride: int = 1, dilation: int = 1, padding: int = 0, repeat: int = 1) -> Window:
+    return Window((kernel, 1), (stride, 1), (dilation, 1), (padding, 0, 0, 0), (repeat, 1))
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(
+        st.builds(
+            along_height,
+            kernel=st.integers(1, 3),
+            stride=st.integers(1, 4),
+            dilation=st.integers(1, 3),
+            padding=st.integers(0, 5),
+            repeat=st.integers(1, 4),
+        ),
+        max_size=5,
+    )
+)
+def test_intervals_are_the_pixels_that_taps_reach(windows: list[Window]) -> None:
+    field = stack(windows)
+    sizes = []
+    for index in range(-7, field.positions):
+        seen = pixels_seen(windows, index)
+        assert field.interval(index) == (min(seen), max(seen))
+        sizes.append(max(seen) - min(seen) + 1)
+    assert field.size == max(sizes[7:])
+    assert field.jump == prod(Fraction(window.stride[0], window.repeat[0]) for window in windows)
+
+
+def test_upsampling_divides_the_jump() -> None:
+    """A 3x3 kernel on pixels doubled: it sees two of the old ones, whichever way the window stands."""
+    field = stack([along_height(repeat=2), along_height(3, padding=1)])
+    assert field.jump == Fraction(1, 2)
+    assert [field.interval(index) for index in range(4)] == [(-1, 0), (0, 1), (0, 1), (1, 2)]
+    assert field.size == 2
+
+
+def test_jumps_of_pooling_and_upsampling_cancel() -> None:
+    down, up = along_height(2, stride=2), along_height(repeat=2)
+    field = stack([down, up])
+    assert (field.jump, field.size) == (1, 2)
+    assert [field.interval(index) for index in range(4)] == [(0, 1), (0, 1), (2, 3), (2, 3)]
+    skip = joined(field, stack([]))
+    assert skip.clear
+    assert [skip.interval(index) for index in range(4)] == [(0, 1), (0, 1), (2, 3), (2, 3)]
+
+
+def test_paths_of_one_fractional_jump_and_different_periods_unite() -> None:
+    halves = stack([along_height(repeat=2)])
+    quarters = stack([along_height(3, stride=2), along_height(repeat=4)])
+    field = joined(halves, quarters)
+    assert (field.jump, field.clear) == (Fraction(1, 2), True)
+    assert [field.interval(index) for index in range(6)] == [(0, 2), (0, 2), (0, 2), (0, 2), (2, 4), (2, 4)]
+    assert field.size == 3
+
+
+def test_a_period_without_end_is_given_as_what_all_positions_see() -> None:
+    """Two thirds again and again: the jump is (3 / 2)^n, the period 2^n."""
+    field = stack([along_height(stride=3, repeat=2)] * 40)
+    assert field.jump == 0
+    assert all(path.period == 1 for path in field.paths)
+    first, last = field.interval(0)
+    for low, high in filter(None, map(field.support, range(field.positions))):
+        assert first <= low <= high <= last
 
 
 # ------------------------------------------------------------------------------------------ the witness
