@@ -18,7 +18,7 @@ from cnngen.errors import SpecError, TargetError
 from cnngen.ir import Graph
 from cnngen.network import Network
 from cnngen.passes import optimise
-from cnngen.report.stages import write_stages
+from cnngen.report.stages import remove_stale_kernels, write_stages
 
 Source = str | Path | Graph
 
@@ -95,6 +95,7 @@ def build(
     """The library of a source tree: from the cache, or compiled. `folder` gets every stage."""
     if folder is not None:
         write_stages(plan, folder)
+        remove_stale_kernels(tree, folder)
     return library_cache.library(tree, compiler, use_cache=use_cache, folder=folder)
 
 

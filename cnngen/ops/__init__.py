@@ -8,7 +8,7 @@ from cnngen.ops.dense import Dense
 from cnngen.ops.elementwise import Add
 from cnngen.ops.normalize import LRN, BatchNorm
 from cnngen.ops.pool2d import GlobalPool2D, Pool2D
-from cnngen.ops.shape import Concat, Flatten, Identity, Transpose
+from cnngen.ops.shape import Concat, Flatten, Identity, Transpose, Upsample
 from cnngen.ops.softmax import Softmax
 
 Op = (
@@ -23,6 +23,7 @@ Op = (
     | Concat
     | Flatten
     | Transpose
+    | Upsample
     | Identity
     | Softmax
 )
@@ -51,5 +52,6 @@ __all__ = [
     "Pool2D",
     "Softmax",
     "Transpose",
+    "Upsample",
     "Window",
 ]

@@ -11,7 +11,7 @@ import numpy as np
 
 from cnngen.errors import ShapeError
 from cnngen.ir import Array, TensorType
-from cnngen.ops.base import Bound, Cost, Op, Types, Weights
+from cnngen.ops.base import Bound, Cost, Op, Types, Weights, Window, require_rank
 
 
 class Movement(Op):
@@ -69,6 +69,28 @@ class Transpose(Movement):
 
     def evaluate(self, inputs: Sequence[Array], weights: Weights) -> Array:
         return inputs[0].transpose(self.axes)
+
+
+@dataclass(frozen=True)
+class Upsample(Movement):
+    """Every pixel as a block of `scale` (height, width) equal ones: ``y[i, j] = x[i // sh, j // sw]``.
+
+    Nearest-neighbour interpolation at whole factors, where all frameworks agree: ONNX's Resize (mode
+    nearest, asymmetric coordinates, floor), PyTorch's Upsample, Keras' UpSampling2D.
+    """
+
+    scale: tuple[int, int]
+
+    def infer(self, inputs: Types) -> TensorType:
+        require_rank(inputs, 4, "upsample")
+        batch, height, width, channels = inputs[0].shape
+        return TensorType((batch, height * self.scale[0], width * self.scale[1], channels))
+
+    def field(self, inputs: Types) -> Window:
+        return Window(repeat=self.scale)
+
+    def evaluate(self, inputs: Sequence[Array], weights: Weights) -> Array:
+        return inputs[0].repeat(self.scale[0], axis=1).repeat(self.scale[1], axis=2)
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from cnngen.backends.cpu.plan import Plan
 from cnngen.backends.files import make_folder, put
+from cnngen.backends.sources import SourceTree
 from cnngen.ir import Graph
+
+_KERNEL_FILE = re.compile(r"[a-z0-9_]+__[a-z0-9_]+\.c")
 
 
 def graph_text(graph: Graph) -> str:
@@ -49,3 +53,10 @@ def write_stages(plan: Plan, folder: Path) -> None:
     make_folder(folder)
     put(folder / "graph.txt", memoryview(graph_text(plan.graph).encode()))
     put(folder / "plan.txt", memoryview(plan_text(plan).encode()))
+
+
+def remove_stale_kernels(tree: SourceTree, folder: Path) -> None:
+    """Delete the kernels of an earlier build in `folder`, for another ISA or plan, that are not in `tree`."""
+    for path in (folder / "kernels").glob("*.c"):
+        if f"kernels/{path.name}" not in tree.files and _KERNEL_FILE.fullmatch(path.name) and not path.is_symlink():
+            path.unlink()

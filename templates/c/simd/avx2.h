@@ -15,6 +15,9 @@ static inline __m256i v_mask_n(int n)
     return _mm256_cmpgt_epi32(_mm256_set1_epi32(n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
 }
 
+/* asks for a line of memory before it is needed; never faults */
+#define V_PREFETCH(p) _mm_prefetch((const char *)(p), _MM_HINT_T1)
+
 /* keeps the compiler from remembering what was read through p before */
 #if defined(__GNUC__)
 #define V_FORGET(p) __asm__("" : "+r"(p))

@@ -12,6 +12,9 @@ typedef __m512 v_t;
 /* the first n lanes selected, n < 16 */
 static inline __mmask16 v_mask_n(int n) { return (__mmask16)((1u << n) - 1u); }
 
+/* asks for a line of memory before it is needed; never faults */
+#define V_PREFETCH(p) _mm_prefetch((const char *)(p), _MM_HINT_T1)
+
 /* keeps the compiler from remembering what was read through p before */
 #if defined(__GNUC__)
 #define V_FORGET(p) __asm__("" : "+r"(p))

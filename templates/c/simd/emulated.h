@@ -15,6 +15,13 @@
 /* the compiler's own vectors: whatever the machine lacks it makes of what there is */
 typedef float v_t __attribute__((vector_size(4 * V_LANES)));
 
+/* asks for a line of memory before it is needed; never faults */
+#if defined(__GNUC__)
+#define V_PREFETCH(p) __builtin_prefetch(p, 0, 2)
+#else
+#define V_PREFETCH(p) ((void)(p))
+#endif
+
 /* keeps the compiler from remembering what was read through p before */
 #if defined(__GNUC__)
 #define V_FORGET(p) __asm__("" : "+r"(p))
