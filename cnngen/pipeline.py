@@ -18,7 +18,7 @@ from cnngen.errors import SpecError, TargetError
 from cnngen.ir import Graph
 from cnngen.network import Network
 from cnngen.passes import optimise
-from cnngen.report.stages import remove_stale_kernels, write_stages
+from cnngen.report.stages import write_stages
 
 Source = str | Path | Graph
 
@@ -72,10 +72,13 @@ def load_graph(source: Source, *, weights: str | Path | None = None, batch: int 
     return replace(graph, name=name) if name else graph
 
 
-def plan_for(graph: Graph, *, isa: str = "native", threads: int | None = None) -> Plan:
-    """Optimise and plan a graph for this machine's CPU or for `isa`."""
-    optimised = optimise(graph)
-    return plan_graph(optimised, cpu_target.resolve(isa, threads if threads is not None else default_threads(graph)))
+def plan_for(graph: Graph, *, isa: str = "native", threads: int | None = None, run_here: bool = True) -> Plan:
+    """Optimise and plan a graph for this machine's CPU or for `isa`.
+
+    Raises `TargetError` for an ISA that this machine lacks, unless the code is not to `run_here`.
+    """
+    count = threads if threads is not None else default_threads(graph)
+    return plan_graph(optimise(graph), cpu_target.resolve(isa, count, run_here=run_here))
 
 
 def default_threads(graph: Graph) -> int:
@@ -94,8 +97,7 @@ def build(
 ) -> Path:
     """The library of a source tree: from the cache, or compiled. `folder` gets every stage."""
     if folder is not None:
-        write_stages(plan, folder)
-        remove_stale_kernels(tree, folder)
+        write_stages(plan, tree, folder)
     return library_cache.library(tree, compiler, use_cache=use_cache, folder=folder)
 
 

@@ -74,14 +74,14 @@ def compile_(
             pipeline.check_options(target, numerics, "fp32", tune)
         say("planning")
         with watch("plan"):
-            plan = pipeline.plan_for(graph, isa=isa, threads=threads)
+            plan = pipeline.plan_for(graph, isa=isa, threads=threads, run_here=not emit_only)
         say("emitting")
         with watch("emit"):
             tree = pipeline.sources(plan)
         folder = output or Path("build") / tree.name
         if emit_only:
             with watch("write"):
-                write_stages(plan, folder)
+                write_stages(plan, tree, folder)
                 write_tree(tree, folder)
         else:
             say("running the C compiler")

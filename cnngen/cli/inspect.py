@@ -52,11 +52,11 @@ def inspect(
 
         if json:
             raise typer.BadParameter("--plan prints text; leave out --json")
-        typer.echo(plan_text(pipeline.plan_for(graph, isa=isa, threads=threads)), nl=False)
+        typer.echo(plan_text(pipeline.plan_for(graph, isa=isa, threads=threads, run_here=False)), nl=False)
         return
     from cnngen.report.inspect import MemorySummary, inspect_json, inspect_table
 
-    arena = pipeline.plan_for(graph, isa=isa, threads=threads).arena
+    arena = pipeline.plan_for(graph, isa=isa, threads=threads, run_here=False).arena
     memory = MemorySummary(4 * arena.size, 4 * arena.lower_bound)
     if json:
         print_json(inspect_json(graph, memory))

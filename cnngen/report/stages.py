@@ -48,15 +48,12 @@ def plan_text(plan: Plan) -> str:
     return "\n".join(lines) + "\n"
 
 
-def write_stages(plan: Plan, folder: Path) -> None:
-    """Write `graph.txt` and `plan.txt` into `folder`."""
+def write_stages(plan: Plan, tree: SourceTree, folder: Path) -> None:
+    """Write `graph.txt` and `plan.txt` into `folder`, and delete kernels of an earlier build there."""
     make_folder(folder)
     put(folder / "graph.txt", memoryview(graph_text(plan.graph).encode()))
     put(folder / "plan.txt", memoryview(plan_text(plan).encode()))
 
-
-def remove_stale_kernels(tree: SourceTree, folder: Path) -> None:
-    """Delete the kernels of an earlier build in `folder`, for another ISA or plan, that are not in `tree`."""
     for path in (folder / "kernels").glob("*.c"):
         if f"kernels/{path.name}" not in tree.files and _KERNEL_FILE.fullmatch(path.name) and not path.is_symlink():
             path.unlink()

@@ -94,10 +94,11 @@ def host_isas() -> tuple[str, ...]:
     return tuple(isa.name for isa in ISAS.values() if isa.features <= features)
 
 
-def resolve(isa: str, threads: int) -> Target:
+def resolve(isa: str, threads: int, *, run_here: bool = True) -> Target:
     """The target that `isa` names: an ISA, `native`, or an emulated one such as `avx512-emulated`.
 
-    Raises `TargetError` for an unknown name and for an ISA that this machine cannot run.
+    Raises `TargetError` for an unknown name and, where the code is to `run_here`, for an ISA that this
+    machine lacks.
     """
     if threads < 1:
         raise TargetError(f"threads is {threads}", remedy="use 1 or more")
@@ -106,7 +107,7 @@ def resolve(isa: str, threads: int) -> Target:
     if name not in ISAS:
         known = ", ".join([*ISAS, "native"])
         raise TargetError(f"unknown ISA {isa!r}", remedy=f"use one of {known}, or e.g. avx512{EMULATED_SUFFIX}")
-    if name not in host_isas() and not emulated:
+    if run_here and name not in host_isas() and not emulated:
         raise TargetError(
             f"this machine cannot run {name} code (it has {', '.join(host_isas())})",
             remedy=f"use isa='native', or isa='{name}{EMULATED_SUFFIX}' to check the {name} kernels here",
