@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import subprocess
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from cnngen import pipeline
@@ -36,10 +37,11 @@ def planned(graph: Graph, isa: str, threads: int = 1) -> Plan:
     return plan_graph(graph, target(isa, threads))
 
 
-def native(graph: Graph, isa: str = "native", threads: int = 1) -> Network:
-    """`graph` planned as it is, compiled and loaded."""
+def native(graph: Graph, isa: str = "native", threads: int = 1, flags: Sequence[str] = ()) -> Network:
+    """`graph` planned as it is, compiled (with `flags` behind all others) and loaded."""
     plan = planned(graph, isa, threads)
     tree = pipeline.sources(plan)
+    tree = replace(tree, flags=(*tree.flags, *flags))
     path = library(tree, find_compiler())
     return Network(plan, loader.load(path, tree.name, len(graph.inputs), len(graph.outputs)), graph)
 

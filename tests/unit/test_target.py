@@ -14,7 +14,6 @@ from cnngen.backends.cpu import target
 from cnngen.backends.cpu.target import ISAS, Target, available_cores, host_isas, resolve
 from cnngen.errors import TargetError
 
-
 Become = Callable[[str, str | None], None]
 
 
