@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
 import numpy as np
 
@@ -14,13 +14,12 @@ from cnngen.backends.cpu.loader import FFI, Library
 from cnngen.backends.cpu.pack import pack
 from cnngen.backends.cpu.plan import Plan
 from cnngen.errors import RunError
-from cnngen.ir import Array, Graph, Input, TensorType
-from cnngen.plan.memory import View
+from cnngen.ir import Array, Graph, Input
 from cnngen.reference import Feed, bind
+from cnngen.workspace import Workspace, new_arena
 
 _FLOAT32 = np.dtype(np.float32)
 _may_share_memory = np.may_share_memory
-_ALIGNMENT = 64
 
 
 @dataclass(frozen=True)
@@ -183,15 +182,13 @@ class Network:
         arrays, images, _ = self._gather(_one_or_list(xs))
         if images != self.batch:
             raise RunError(f"trace takes the compiled batch of {self.batch}, not {images} images")
-        outs = [np.empty(shape, np.float32) for shape in self.output_shapes]
-        arena = self._memory(fill=np.nan)
+        workspace = Workspace(self._plan, self._loaded(), arrays)
         tensors = {tensor.name: array.copy() for tensor, array in zip(self._inputs, arrays, strict=True)}
         for tensor in self._inputs:
-            self._steps(self._plan.steps_of(tensor.name), arrays, outs, arena)
+            workspace.run(tensor.name)
         for node in self.graph.nodes:
-            self._steps(self._plan.steps_of(node.name), arrays, outs, arena)
-            view = self._plan.views[node.name]
-            tensors[node.name] = self._read(view, self.graph.types[node.name], arrays, outs, arena)
+            workspace.run(node.name)
+            tensors[node.name] = workspace.read(node.name)
         return tensors
 
     def run_layer(self, name: str, inputs: Sequence[Array], weights: Array | None = None) -> Array:
@@ -200,64 +197,47 @@ class Network:
         All other working memory is NaN. `weights` is a blob from `pack`, for other weights than the
         embedded ones. A node without steps (a plain view) is read through its view.
         """
-        node = self.graph.node(name)
-        arrays = [np.zeros(shape, np.float32) for shape in self.input_shapes]
-        outs = [np.full(shape, np.nan, np.float32) for shape in self.output_shapes]
-        arena = self._memory(fill=np.nan)
-        for buffer in self._plan.arena.buffers:
-            if any(
-                self._plan.views[t].space == "arena" and self._plan.views[t].index == buffer.index for t in node.inputs
-            ):
-                arena[buffer.offset : buffer.offset + buffer.size] = 0.0
-        for tensor, array in zip(node.inputs, inputs, strict=True):
-            view = self._plan.views[tensor]
-            self._place(view, arrays, outs, arena)[...] = np.asarray(array, np.float32).reshape(view.shape)
-        self._steps(self._plan.steps_of(name), arrays, outs, arena, weights)
-        return self._read(self._plan.views[name], self.graph.types[name], arrays, outs, arena)
+        workspace = Workspace(self._plan, self._loaded())
+        for tensor, array in zip(self.graph.node(name).inputs, inputs, strict=True):
+            workspace.write(tensor, array)
+        workspace.run(name, weights)
+        return workspace.read(name)
 
     def stepper(self, name: str) -> Callable[[], None]:
-        """A function that runs only the native steps of node `name`, on whatever the memory holds.
-
-        For timing: it does nothing in Python but the call. The inputs are zeros.
-        """
-        arrays = [np.zeros(shape, np.float32) for shape in self.input_shapes]
-        outs = [np.zeros(shape, np.float32) for shape in self.output_shapes]
-        arena, steps = self._memory(fill=0.0), self._plan.steps_of(name)
-
-        def run() -> None:
-            self._steps(steps, arrays, outs, arena)
-
-        return run
+        """A function that runs only the native steps of node `name`, on zeros: for timing."""
+        return Workspace(self._plan, self._loaded(), fill=0.0).stepper(self._plan.steps_of(name))
 
     def pack(self, graph: Graph) -> Array:
         """The weights of `graph`, which has the structure of this network's, as `run_layer` takes them."""
         return pack(self._plan, graph)
 
     def profile(self, x: Feed | None = None, *, rounds: int = 30) -> list[LayerTime]:
-        """Median time of each layer over `rounds` runs on `x` (default: random images)."""
-        from cnngen.analysis.cost import layer_cost
+        """Median time of each step over `rounds` runs on `x` (default: random images).
 
+        The steps run one after the other as in a call of the network; what it costs to call a single
+        step from Python is measured in the same rounds and taken off.
+        """
         if x is None:
             rng = np.random.default_rng(0)
             x = {t.name: rng.standard_normal(t.type.shape, np.float32) for t in self._inputs}
         arrays, _, _ = self._gather(x)
-        arrays = [array[: self.batch] for array in arrays]
-        outs = [np.empty(shape, np.float32) for shape in self.output_shapes]
-        arena = self._memory()
-        count = len(self._plan.steps)
-        times = np.empty((rounds, count))
+        workspace = Workspace(self._plan, self._loaded(), [array[: self.batch] for array in arrays], fill=0.0)
+        steps = [workspace.stepper(range(number, number + 1)) for number in range(len(self._plan.steps))]
+        steps.append(workspace.stepper(range(0)))
+        times = np.empty((rounds, len(steps)))
         for measured in times:
-            for number in range(count):
+            for number, step in enumerate(steps):
                 start = time.perf_counter()
-                self._steps(range(number, number + 1), arrays, outs, arena)
+                step()
                 measured[number] = time.perf_counter() - start
-        seconds = np.median(times, axis=0)
+        *seconds, nothing = np.median(times, axis=0)
         nodes = {node.name: node for node in self.graph.nodes}
         result = []
-        for number, step in enumerate(self._plan.steps):
-            node = nodes.get(step.node)
-            macs = layer_cost(self.graph, node).macs if node else 0
-            result.append(LayerTime(step.node, node.op.kind if node else "copy", float(seconds[number]), macs))
+        for step_plan, median in zip(self._plan.steps, seconds, strict=True):
+            node = nodes.get(step_plan.node)
+            macs = node.op.cost(self.graph.input_types(node), self.graph.types[node.name]).macs if node else 0
+            kind = node.op.kind if node else "copy"
+            result.append(LayerTime(step_plan.node, kind, max(float(median - nothing), 0.0), macs))
         return result
 
     # Its life
@@ -331,37 +311,11 @@ class Network:
         self._run(*pointers, arena)
         self._arenas.append(arena)
 
-    def _steps(
-        self, steps: range, xs: Sequence[Array], outs: Sequence[Array], arena: Array, weights: Array | None = None
-    ) -> None:
-        library = self._library
-        if library is None:
-            _closed()
-            return
-        views = [[FFI.from_buffer(array) for array in group] for group in (xs, outs, [arena])]
-        blob = FFI.NULL if weights is None else FFI.from_buffer(weights)
-        inputs, outputs = FFI.new("const void *[]", views[0]), FFI.new("void *[]", views[1])
-        library.run_steps(steps.start, steps.stop, inputs, outputs, views[2][0], blob)
-
-    def _memory(self, fill: float | None = None) -> Array:
-        """A new arena as a float32 array that begins on a cache line."""
-        floats = self._plan.arena.size
-        raw = np.empty(4 * floats + _ALIGNMENT, np.uint8)
-        start = -raw.ctypes.data % _ALIGNMENT
-        arena = raw[start : start + 4 * floats].view(np.float32)
-        if fill is not None:
-            arena.fill(fill)
-        return arena
+    def _loaded(self) -> Library:
+        return self._library or _closed()
 
     def _new_arena(self) -> Any:
-        return self._from_buffer(self._memory())
-
-    def _place(self, view: View, xs: Sequence[Array], outs: Sequence[Array], arena: Array) -> Array:
-        memory = {"input": xs, "output": outs, "arena": [arena] * (view.index + 1)}[view.space][view.index]
-        return view.of(memory.reshape(-1))
-
-    def _read(self, view: View, tensor: TensorType, xs: Sequence[Array], outs: Sequence[Array], arena: Array) -> Array:
-        return np.array(self._place(view, xs, outs, arena)).reshape(tensor.shape)
+        return self._from_buffer(new_arena(self._plan))
 
 
 def _one_or_list(xs: Sequence[Any]) -> Feed:
@@ -379,5 +333,5 @@ def _check_dtype(what: str, array: Array) -> None:
         raise RunError(f"{what} has dtype {array.dtype.str}, not float32", remedy="use x.astype('float32')")
 
 
-def _closed(*_: object, **__: object) -> Any:
+def _closed(*_: object, **__: object) -> NoReturn:
     raise RunError("the network is closed", remedy="compile it again")

@@ -1,0 +1,89 @@
+"""Working memory for one run of a network, on which its steps can be run one at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from cnngen.backends.cpu.loader import FFI, Library
+from cnngen.backends.cpu.plan import Plan
+from cnngen.ir import Array
+from cnngen.plan.memory import View
+
+ALIGNMENT = 64
+"""Bytes: an arena begins on a cache line."""
+
+
+def new_arena(plan: Plan, fill: float | None = None) -> Array:
+    """An arena for `plan` as a float32 array, aligned to a cache line; filled only where `fill` is given."""
+    size = 4 * plan.arena.size
+    raw = np.empty(size + ALIGNMENT, np.uint8)
+    start = -raw.ctypes.data % ALIGNMENT
+    arena = raw[start : start + size].view(np.float32)
+    if fill is not None:
+        arena.fill(fill)
+    return arena
+
+
+class Workspace:
+    """Input and output arrays and an arena of their own; everything is `fill` at first.
+
+    For looking inside and for timing; `Network.run` does without.
+    """
+
+    def __init__(self, plan: Plan, library: Library, inputs: Sequence[Array] | None = None, fill: float = np.nan):
+        graph = plan.graph
+        self._plan, self._library = plan, library
+        self._inputs = list(inputs or (np.full(t.type.shape, fill, np.float32) for t in graph.inputs))
+        self._outputs = [np.full(graph.types[name].shape, fill, np.float32) for name in graph.outputs]
+        self._arena = new_arena(plan, fill)
+        self._buffers = [[FFI.from_buffer(a) for a in group] for group in (self._inputs, self._outputs)]
+        self._pointers = (
+            FFI.new("const void *[]", self._buffers[0]),
+            FFI.new("void *[]", self._buffers[1]),
+            FFI.from_buffer(self._arena),
+        )
+
+    def stepper(self, steps: range, weights: Array | None = None) -> Callable[[], None]:
+        """A function that runs these steps, with little more than the native call.
+
+        `weights` is a packed blob instead of the embedded one.
+        """
+        run, first, last = self._library.run_steps, steps.start, steps.stop
+        (inputs, outputs, arena), blob = self._pointers, FFI.NULL if weights is None else FFI.from_buffer(weights)
+
+        def call() -> None:
+            run(first, last, inputs, outputs, arena, blob)
+
+        return call
+
+    def run(self, name: str, weights: Array | None = None) -> None:
+        """Run the steps that compute the node (or stage the graph input) `name`."""
+        self.stepper(self._plan.steps_of(name), weights)()
+
+    def read(self, name: str) -> Array:
+        """A copy of the tensor `name` as it lies in memory now."""
+        return np.array(self._place(self._plan.views[name])).reshape(self._plan.graph.types[name].shape)
+
+    def write(self, name: str, array: Array) -> None:
+        """Put a tensor where its readers look for it, zeros around it where they expect them."""
+        view = self._plan.views[name]
+        if view.space == "arena":
+            buffer = next(b for b in self._plan.arena.buffers if b.index == view.index)
+            n, h, w, c = buffer.shape
+            top, bottom, left, right = buffer.halo
+            shape = (n, h + top + bottom, w + left + right, c)
+            image = self._arena[buffer.offset : buffer.offset + buffer.size].reshape(shape)
+            image[:, :top] = image[:, top + h :] = image[:, :, :left] = image[:, :, left + w :] = 0.0
+        self._place(view)[...] = np.asarray(array, np.float32).reshape(view.shape)
+
+    def _place(self, view: View) -> Array:
+        match view.space:
+            case "input":
+                memory = self._inputs[view.index].reshape(-1)
+            case "output":
+                memory = self._outputs[view.index].reshape(-1)
+            case "arena":
+                memory = self._arena
+        return view.of(memory)
