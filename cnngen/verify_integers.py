@@ -25,15 +25,12 @@ from cnngen.ops import (
     Add,
     BatchNorm,
     Bound,
-    Concat,
     Conv2D,
     Dense,
-    Flatten,
     GlobalPool2D,
-    Identity,
+    Movement,
     Pool2D,
     Softmax,
-    Transpose,
 )
 from cnngen.report.verify_report import Exactness
 
@@ -115,7 +112,7 @@ def _case(node: Node, types: Sequence[TensorType], rng: np.random.Generator) -> 
             if all(count & (count - 1) == 0 for count in counts):
                 return IntegerCase(inputs, {}, "exact", "integers divided by a power of two")
             return IntegerCase(inputs, {}, "bound", f"divides by {max(counts)}, no power of two")
-        case Pool2D() | GlobalPool2D() | Concat() | Flatten() | Transpose() | Identity():
+        case Pool2D() | GlobalPool2D() | Movement():
             return IntegerCase(tuple(_integers(t.shape, 9999, rng) for t in types), {}, "exact", "copies or compares")
         case BatchNorm():
             return IntegerCase(

@@ -46,6 +46,7 @@ from cnngen.ops import (
     Pool2D,
     Softmax,
     Transpose,
+    Upsample,
 )
 from cnngen.passes.infer_shapes import infer_shapes
 
@@ -266,6 +267,24 @@ def two_inputs() -> Graph:
     return net.graph(both, net.add(Dense(3), name="scores"))
 
 
+def encoder_decoder() -> Graph:
+    """A small U-Net: pooled twice, upsampled twice, joined with what was there before each pooling."""
+    net = Builder((1, 8, 12, 3), name="encoder_decoder")
+    fine = net.add(Conv2D(6, (3, 3), padding=SAME3, activation=RELU.activation), "x", name="fine")
+    net.add(Pool2D("max", (2, 2), (2, 2)))
+    middle = net.add(Conv2D(10, (3, 3), padding=SAME3, activation=RELU.activation), name="middle")
+    net.add(Pool2D("max", (2, 3), (2, 3)))
+    net.add(Conv2D(12, (3, 3), padding=SAME3), name="coarse")
+    up = net.add(Upsample((2, 3)))
+    net.add(Concat(), middle, up)
+    net.add(Conv2D(9, (3, 3), padding=SAME3))
+    up = net.add(Upsample((2, 2)))
+    net.add(Conv2D(6, (2, 2), padding=(1, 0, 0, 1)), up, name="smoothed")
+    net.add(Add(), "smoothed", fine)
+    net.add(Conv2D(2, (1, 1)), name="map")
+    return net.graph("map", net.add(Upsample((3, 2)), "map", name="enlarged"))
+
+
 def ceil_pools() -> Graph:
     """Pooling with ceil_mode, dilation and padding, with and without the padding in the average."""
     net = Builder((2, 10, 9, 3), name="ceil_pools")
@@ -306,6 +325,7 @@ EXAMPLES: dict[str, Callable[[], Graph]] = {
         alexnet_head,
         channels_first,
         two_inputs,
+        encoder_decoder,
         ceil_pools,
         every_activation,
     )

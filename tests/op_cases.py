@@ -27,6 +27,7 @@ from cnngen.ops import (
     Pool2D,
     Softmax,
     Transpose,
+    Upsample,
 )
 from tests.graphs import SAME3, Builder, Shape
 
@@ -108,6 +109,9 @@ CASES: dict[str, Case] = {
     "flatten_features": Case(Flatten("chw"), ((2, 5),)),
     "transpose_to_hwc": _image(Transpose((0, 2, 3, 1))),
     "transpose_to_chw": _image(Transpose((0, 3, 1, 2))),
+    "upsample": _image(Upsample((2, 2))),
+    "upsample_rows_and_columns": _image(Upsample((3, 2))),
+    "upsample_nothing": _image(Upsample((1, 1))),
     "softmax": Case(Softmax(), ((3, 10),)),
     "softmax_of_image": _image(Softmax()),
     "identity": _image(Identity()),

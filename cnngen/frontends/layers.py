@@ -240,6 +240,15 @@ class Concat(Layer, kind="concat"):
         return ops.Concat()
 
 
+class Upsample(Layer, kind="upsample"):
+    """Every pixel as a block of equal ones (nearest neighbour). Becomes `ops.Upsample`."""
+
+    scale: Pair = Field(description="Rows and columns made of one: a number or [h, w]")
+
+    def lower(self, inputs: Types, options: Options) -> ops.Upsample:
+        return ops.Upsample(self.scale)
+
+
 class Flatten(Layer, kind="flatten"):
     """All axes but the batch in one. Becomes `ops.Flatten`.
 

@@ -8,7 +8,7 @@ from cnngen.ops.dense import Dense
 from cnngen.ops.elementwise import Add
 from cnngen.ops.normalize import LRN, BatchNorm
 from cnngen.ops.pool2d import GlobalPool2D, Pool2D
-from cnngen.ops.shape import Concat, Flatten, Identity, Transpose, Upsample
+from cnngen.ops.shape import Concat, Flatten, Identity, Movement, Transpose, Upsample
 from cnngen.ops.softmax import Softmax
 
 Op = (
@@ -48,6 +48,7 @@ __all__ = [
     "Flatten",
     "GlobalPool2D",
     "Identity",
+    "Movement",
     "Op",
     "Pool2D",
     "Softmax",

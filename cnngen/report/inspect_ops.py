@@ -21,6 +21,7 @@ from cnngen.ops import (
     Pool2D,
     Softmax,
     Transpose,
+    Upsample,
 )
 
 
@@ -50,6 +51,8 @@ def describe(op: Op, inputs: tuple[TensorType, ...]) -> str:
             return f"flatten {op.order}"
         case Transpose():
             return f"transpose {' '.join(map(str, op.axes))}"
+        case Upsample():
+            return f"{op.kind} {pair(op.scale)}"
         case GlobalPool2D() | BatchNorm() | Concat() | Identity() | Softmax():
             return op.kind
         case _:

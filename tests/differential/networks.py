@@ -23,6 +23,7 @@ from cnngen.ops import (
     Op,
     Pool2D,
     Softmax,
+    Upsample,
 )
 from cnngen.ops.conv2d import same_padding
 from tests.graphs import Builder
@@ -117,6 +118,29 @@ def pools() -> Graph:
     return net.graph(*(net.add(op, source, name=name) for name, (source, op) in cases.items()))
 
 
+def upsampling() -> Graph:
+    """Factors that differ, channels that fill no vector, one pixel, into a slice and into a halo."""
+    net = Builder({"x": (2, 3, 4, 5), "wide": (2, 2, 3, 33), "pixel": (2, 1, 1, 19)}, name="upsampling")
+    out = [
+        net.add(Upsample(scale), source, name=f"{source}_{scale[0]}x{scale[1]}")
+        for source, scale in [
+            ("x", (2, 2)),
+            ("x", (1, 3)),
+            ("x", (4, 1)),
+            ("wide", (2, 2)),
+            ("wide", (3, 5)),
+            ("pixel", (7, 6)),
+        ]
+    ]
+    narrow = net.add(Conv2D(4, (1, 1)), "x", name="narrow")
+    half = net.add(Upsample((2, 3)), narrow, name="half")
+    rest = net.add(Upsample((2, 3)), "x", name="rest")
+    out.append(net.add(Concat(), half, rest, name="joined"))
+    inner = net.add(Upsample((3, 2)), "x", name="inner")
+    out.append(net.add(Conv2D(6, (3, 3), padding=(1, 2, 0, 1)), inner, name="convolved"))
+    return net.graph(*out)
+
+
 def vectors_and_pointwise() -> Graph:
     """Dense layers, softmax, normalisations, additions, concatenation of unequal producers, one-pixel images."""
     net = Builder(
@@ -175,5 +199,5 @@ def activations() -> Graph:
 
 NETWORKS: dict[str, Callable[[], Graph]] = {
     build.__name__: build
-    for build in (conv_channels, conv_kernels, conv_groups, pools, vectors_and_pointwise, activations)
+    for build in (conv_channels, conv_kernels, conv_groups, pools, upsampling, vectors_and_pointwise, activations)
 }

@@ -29,6 +29,7 @@ from cnngen.ops import (
     Pool2D,
     Softmax,
     Transpose,
+    Upsample,
 )
 
 OPSET = 19
@@ -172,6 +173,11 @@ class _Builder:
                 last = self.emit("Transpose", inputs, f"{out}/nhwc", perm=TO_NHWC)
                 last = self.emit("Transpose", [last], f"{out}/moved", perm=op.axes)
                 self.emit("Transpose", [last], out, perm=TO_NCHW)
+            case Upsample():
+                scales = self.constant(f"{out}/scales", np.array([1, 1, *op.scale]))
+                # Asymmetric and floor: x[i // scale], whatever the scale.
+                modes = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+                self.emit("Resize", [*inputs, "", scales], out, mode="nearest", **modes)
             case Identity():
                 self.emit("Identity", inputs, out)
             case Softmax():

@@ -26,6 +26,7 @@ from cnngen.ops import (
     Pool2D,
     Softmax,
     Transpose,
+    Upsample,
 )
 from cnngen.reference import evaluate
 from tests.op_cases import CASES, build
@@ -86,6 +87,8 @@ def torch_result(node: Node, inputs: list[Tensor]) -> Tensor:
             return torch.flatten(chw(x) if op.order == "chw" and x.ndim == 4 else x, 1)
         case Transpose():
             return x.permute(op.axes)
+        case Upsample():
+            return hwc(functional.interpolate(chw(x), scale_factor=op.scale, mode="nearest"))
         case Identity():
             return functional.dropout(x, training=False)
         case Softmax():

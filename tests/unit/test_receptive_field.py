@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+from cnngen.analysis.lint import lint
 from cnngen.analysis.receptive_field import (
     AxisField,
     Path,
@@ -36,11 +37,24 @@ from cnngen.ops import (
     Pool2D,
     Softmax,
     Transpose,
+    Upsample,
     Window,
 )
 from cnngen.passes import optimise
 from cnngen.reference import reference
-from tests.graphs import RELU, SAME3, Builder, chain, channels_first, inception, lenet, residual, separable, two_inputs
+from tests.graphs import (
+    RELU,
+    SAME3,
+    Builder,
+    chain,
+    channels_first,
+    encoder_decoder,
+    inception,
+    lenet,
+    residual,
+    separable,
+    two_inputs,
+)
 
 
 def last_field(graph: Graph) -> ReceptiveField:
@@ -290,6 +304,15 @@ def test_paths_of_one_fractional_jump_and_different_periods_unite() -> None:
     assert field.size == 3
 
 
+def test_skips_of_an_encoder_and_decoder_agree_in_jump() -> None:
+    graph = encoder_decoder()
+    fields = {name: field["x"] for name, field in receptive_fields(graph).items()}
+    assert [fields[name].width.jump for name in ("fine", "middle", "coarse", "map")] == [1, 2, 6, 1]
+    assert [fields["enlarged"].height.jump, fields["enlarged"].width.jump] == [Fraction(1, 3), Fraction(1, 2)]
+    assert all(field.clear for field in fields.values())
+    assert not [warning for warning in lint(graph) if warning.code == "mixed-jumps"]
+
+
 def test_a_period_without_end_is_given_as_what_all_positions_see() -> None:
     """Two thirds again and again: the jump is (3 / 2)^n, the period 2^n."""
     field = stack([along_height(stride=3, repeat=2)] * 40)
@@ -363,14 +386,14 @@ def positive(graph: Graph) -> Graph:
     return replace(graph, nodes=rewired, outputs=tuple(source(name) for name in graph.outputs))
 
 
-@pytest.mark.parametrize("build", [residual, inception, separable, channels_first])
+@pytest.mark.parametrize("build", [residual, inception, separable, channels_first, encoder_decoder])
 def test_fields_are_the_support_of_the_gradient_on_the_examples(build) -> None:
     assert_witnessed(positive(build()))
 
 
 @st.composite
 def small_networks(draw: st.DrawFn) -> Graph:
-    """DAGs of up to six windows with any stride, dilation and padding, joined wherever shapes agree."""
+    """DAGs of up to six windows of any stride, dilation and padding, or upsamplings, joined wherever shapes agree."""
     net = Builder((1, draw(st.integers(4, 11)), draw(st.integers(4, 11)), 2), weights="positive")
     tensors = ["x"]
     pair = lambda low, high: st.tuples(st.integers(low, high), st.integers(low, high))  # noqa: E731
@@ -379,8 +402,11 @@ def small_networks(draw: st.DrawFn) -> Graph:
         kernel, stride, dilation = draw(pair(1, 3)), draw(pair(1, 3)), draw(pair(1, 2))
         room = [dilation[axis] * (kernel[axis] - 1) for axis in (0, 0, 1, 1)]
         padding = tuple(draw(st.integers(0, most)) for most in room)
-        if draw(st.booleans()):
-            op: Op = Conv2D(2, kernel, stride, padding, dilation, groups=draw(st.sampled_from([1, 2])))
+        kind = draw(st.sampled_from(["convolution", "pool", "upsample"]))
+        if kind == "upsample":
+            op: Op = Upsample(draw(pair(1, 3)))
+        elif kind == "convolution":
+            op = Conv2D(2, kernel, stride, padding, dilation, groups=draw(st.sampled_from([1, 2])))
         else:
             op = Pool2D("max", kernel, stride, padding, dilation, ceil_mode=draw(st.booleans()))
         try:

@@ -34,6 +34,7 @@ from cnngen.ops import (
     Pool2D,
     Softmax,
     Transpose,
+    Upsample,
 )
 from cnngen.reference import evaluate
 from tests.op_cases import CASES, Case, build, types
@@ -245,6 +246,10 @@ def onnx_model(node: Node, rank: int) -> tuple[OnnxModel, str]:
             return model, model.apply("Flatten", chw(names[0]) if op.order == "chw" else names[0])
         case Transpose():
             return model, model.apply("Transpose", names[0], perm=list(op.axes))
+        case Upsample():
+            scales = model.constant(np.array([1, 1, *op.scale]))
+            modes = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+            return model, hwc(model.apply("Resize", chw(names[0]), "", scales, mode="nearest", **modes))
         case Identity():
             return model, model.apply("Identity", names[0])
         case Softmax():

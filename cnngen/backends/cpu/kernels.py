@@ -627,6 +627,43 @@ class CopyKernel(Kernel):
 
 
 @dataclass(frozen=True)
+class UpsampleKernel(Kernel):
+    """Every pixel as a block of `scale` (height, width) equal ones, vectorised over channels.
+
+    `shape` is the output's. An output row is one unit of work, so that a single row is shared, too.
+    """
+
+    template: ClassVar[str] = "upsample.c.j2"
+    shape: tuple[int, int, int, int]
+    scale: tuple[int, int]
+    in_strides: Strides
+    out_strides: Strides
+
+    @property
+    def label(self) -> str:
+        n, h, w, c = self.shape
+        return f"upsample_{self.scale[0]}x{self.scale[1]}_c{c}_p{n * h * w}"
+
+    @property
+    def rows(self) -> int:
+        """Rows of one image of the input."""
+        return self.shape[1] // self.scale[0]
+
+    @property
+    def columns(self) -> int:
+        """Pixels in a row of the input."""
+        return self.shape[2] // self.scale[1]
+
+    @property
+    def tail(self) -> int:
+        return self.shape[3] % self.lanes
+
+    def verify(self) -> None:
+        if (self.rows * self.scale[0], self.columns * self.scale[1]) != self.shape[1:3]:
+            raise PlanError(f"blocks of {self.scale} do not fill {self.shape[1]}x{self.shape[2]} pixels")
+
+
+@dataclass(frozen=True)
 class HaloKernel(Kernel):
     """Zeros around every image of a buffer of `shape` (n, h, w, c, without the halo)."""
 
@@ -658,6 +695,7 @@ AnyKernel = (
     | LrnKernel
     | SoftmaxKernel
     | CopyKernel
+    | UpsampleKernel
     | HaloKernel
 )
 """Every kernel; a `match` over it ends in `assert_never`."""

@@ -23,6 +23,7 @@ from cnngen.backends.cpu.kernels import (
     PlanarConvKernel,
     PoolKernel,
     SoftmaxKernel,
+    UpsampleKernel,
     even_strips,
 )
 from cnngen.backends.cpu.layout import Layout
@@ -42,6 +43,7 @@ from cnngen.ops import (
     Pool2D,
     Softmax,
     Transpose,
+    Upsample,
 )
 from cnngen.plan.memory import View
 
@@ -84,6 +86,8 @@ def lower(node: Node, layout: Layout, target: Target) -> Iterator[Lowered]:
         case Transpose():
             read = _permuted(reads[0], op.axes)
             yield CopyKernel(lanes, write.shape, read.strides, write.strides), (read,), write
+        case Upsample():
+            yield UpsampleKernel(lanes, write.shape, op.scale, reads[0].strides, write.strides), reads, write
         case Flatten():
             yield _flatten_copy(op, reads[0], write, lanes)
         case Concat():

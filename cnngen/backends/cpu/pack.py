@@ -21,6 +21,7 @@ from cnngen.backends.cpu.kernels import (
     PlanarConvKernel,
     PoolKernel,
     SoftmaxKernel,
+    UpsampleKernel,
 )
 from cnngen.backends.cpu.plan import Plan
 from cnngen.errors import PlanError
@@ -62,7 +63,7 @@ def pack_kernel(kernel: AnyKernel, node: Node) -> list[Array]:
                 return []
             scale, shift = node.op.affine(node.weights)
             return [_to_vectors(array.astype(np.float32), kernel.lanes) for array in (scale, shift)]
-        case PoolKernel() | LrnKernel() | SoftmaxKernel() | CopyKernel() | HaloKernel():
+        case PoolKernel() | LrnKernel() | SoftmaxKernel() | CopyKernel() | UpsampleKernel() | HaloKernel():
             return []
         case _:
             assert_never(kernel)
