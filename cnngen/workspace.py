@@ -53,7 +53,7 @@ class Workspace:
         run, first, last = self._library.run_steps, steps.start, steps.stop
         (inputs, outputs, arena), blob = self._pointers, FFI.NULL if weights is None else FFI.from_buffer(weights)
 
-        def call() -> None:
+        def call(_owner: Workspace = self) -> None:  # the pointers do not keep its arrays alive
             run(first, last, inputs, outputs, arena, blob)
 
         return call
