@@ -28,7 +28,8 @@ def c_float(value: float) -> str:
     if np.isinf(number):
         return "INFINITY" if number > 0 else "-INFINITY"
     text = f"{number:.9g}"
-    shortest = next((t for p in range(1, 9) if np.float32(t := f"{number:.{p}g}") == number), text)
+    with np.errstate(over="ignore"):  # the largest float has no shorter text: rounded up it is infinite
+        shortest = next((t for p in range(1, 9) if np.float32(t := f"{number:.{p}g}") == number), text)
     return (shortest if any(c in shortest for c in ".e") else shortest + ".0") + "f"
 
 
