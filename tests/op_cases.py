@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cnngen.ir import Array, Node, TensorType
+from cnngen.ir import Array, Graph, Node, TensorType
 from cnngen.ops import (
     LRN,
     Activate,
@@ -120,11 +120,17 @@ CASES: dict[str, Case] = {
 
 def build(case: Case, seed: int = 0) -> tuple[Node, list[Array]]:
     """The case as a node with float32 weights, and float32 inputs."""
+    graph, inputs = build_graph(case, seed)
+    return graph.nodes[0], inputs
+
+
+def build_graph(case: Case, seed: int = 0) -> tuple[Graph, list[Array]]:
+    """The case as a graph of the one node `y`, and float32 inputs."""
     net = Builder({f"x{i}": shape for i, shape in enumerate(case.shapes)}, seed=seed)
     net.add(case.op, *(f"x{i}" for i in range(len(case.shapes))), name="y")
     rng = np.random.default_rng(seed + 1)
     inputs = [np.asarray(2 * rng.standard_normal(shape), np.float32) for shape in case.shapes]
-    return net.nodes[0], inputs
+    return net.graph(), inputs
 
 
 def types(case: Case) -> list[TensorType]:
