@@ -42,20 +42,22 @@ class Tiling:
 def tile_row(columns: int, vectors: int, registers: int, reserved: int = 0) -> Tiling:
     """The cheapest cover of `columns` pixels by at most two tile heights.
 
-    `reserved` registers hold something else.
+    Of equally cheap ones the one with the fewest tiles: each tile reads the weights again. `reserved`
+    registers hold something else.
     """
     limit = min(max_pixels(vectors, registers - reserved), columns)
-    best: Tiling | None = None
+    best, fewest = None, 0
     for main in range(limit, 0, -1):
-        for repeat in {columns // main, max(columns // main - 1, 0), max(columns // main - 2, 0)}:
+        for repeat in range(columns // main, max(columns // main - 3, -1), -1):
             rest = columns - repeat * main
             options = [(0, 0)] if rest == 0 else [(p, rest // p) for p in range(1, limit + 1) if rest % p == 0]
             for pixels, count in options:
                 cycles = repeat * tile_cycles(main, vectors)
                 cycles += count * tile_cycles(pixels, vectors) if count else 0.0
-                if best is None or cycles < best.cycles - 1e-9:
+                tiles = repeat + count
+                if best is None or cycles < best.cycles - 1e-9 or (cycles < best.cycles + 1e-9 and tiles < fewest):
                     strips = [Strip(0, main, repeat), Strip(repeat * main, pixels, count)]
-                    best = Tiling(tuple(strip for strip in strips if strip.repeat), cycles)
+                    best, fewest = Tiling(tuple(strip for strip in strips if strip.repeat), cycles), tiles
     assert best is not None
     return best
 
