@@ -12,7 +12,8 @@ import jinja2
 
 from cnngen import resources
 from cnngen.backends.cpu.kernels import AnyKernel
-from cnngen.backends.cpu.plan import Call, Plan, Step
+from cnngen.backends.cpu.plan import Plan
+from cnngen.backends.cpu.steps import Call, Step
 from cnngen.backends.sources import SourceTree
 from cnngen.cache import private_folder
 from cnngen.ir import Array, TensorType

@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING
 
+from cnngen.backends.cpu.steps import Step
 from cnngen.ir import Graph, Node
 from cnngen.ops import Conv2D, Flatten, Identity
 from cnngen.plan.memory import NO_HALO, Arena, Buffer, Halo, View, as_image, assign_offsets
-
-if TYPE_CHECKING:
-    from cnngen.backends.cpu.plan import Step
 
 
 @dataclass(frozen=True)

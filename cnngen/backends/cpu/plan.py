@@ -11,30 +11,12 @@ from dataclasses import dataclass, replace
 from cnngen.backends.cpu.kernels import AnyKernel, CopyKernel, HaloKernel
 from cnngen.backends.cpu.layout import Layout, lay_out
 from cnngen.backends.cpu.lower import lower
+from cnngen.backends.cpu.steps import Call, Step
 from cnngen.backends.cpu.target import Target
 from cnngen.errors import PlanError
 from cnngen.ir import Graph, Node
 from cnngen.ops import Concat
 from cnngen.plan.memory import ALIGNMENT, Arena, View, verify_arena
-
-
-@dataclass(frozen=True)
-class Call:
-    """One call of a kernel: what it reads, its packed parameters (offsets in the blob), what it writes."""
-
-    kernel: AnyKernel
-    reads: tuple[View, ...]
-    params: tuple[int, ...]
-    write: View
-
-
-@dataclass(frozen=True)
-class Step:
-    """The calls between two barriers; `node` is the graph node (or graph input or output) they belong to."""
-
-    node: str
-    title: str
-    calls: tuple[Call, ...]
 
 
 @dataclass(frozen=True, eq=False)

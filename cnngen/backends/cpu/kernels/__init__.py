@@ -1,0 +1,52 @@
+"""What a generated CPU kernel is specialised to: one frozen dataclass for each template.
+
+A kernel value holds every number that its template prints, and nothing about a particular layer:
+two layers with equal kernels share one C function. Offsets and steps are in floats. Every C
+function takes its inputs, its packed parameters, its output, then `thread` and `threads`.
+"""
+
+from cnngen.backends.cpu.kernels.base import Axis, Epilogue, Kernel, Strides, Strip, c_float, verify_strips
+from cnngen.backends.cpu.kernels.convolution import ChannelBlocks, ConvKernel, Loop, Pixel, Tile, even_strips
+from cnngen.backends.cpu.kernels.movement import CopyKernel, HaloKernel, UpsampleKernel
+from cnngen.backends.cpu.kernels.pointwise import ElementwiseKernel, LrnKernel, PoolKernel, SoftmaxKernel
+from cnngen.backends.cpu.kernels.special_convolution import DepthwiseKernel, PlanarConvKernel
+
+AnyKernel = (
+    ConvKernel
+    | PlanarConvKernel
+    | DepthwiseKernel
+    | PoolKernel
+    | ElementwiseKernel
+    | LrnKernel
+    | SoftmaxKernel
+    | CopyKernel
+    | UpsampleKernel
+    | HaloKernel
+)
+"""Every kernel; a `match` over it ends in `assert_never`."""
+
+__all__ = [
+    "AnyKernel",
+    "Axis",
+    "ChannelBlocks",
+    "ConvKernel",
+    "CopyKernel",
+    "DepthwiseKernel",
+    "ElementwiseKernel",
+    "Epilogue",
+    "HaloKernel",
+    "Kernel",
+    "Loop",
+    "LrnKernel",
+    "Pixel",
+    "PlanarConvKernel",
+    "PoolKernel",
+    "SoftmaxKernel",
+    "Strides",
+    "Strip",
+    "Tile",
+    "UpsampleKernel",
+    "c_float",
+    "even_strips",
+    "verify_strips",
+]

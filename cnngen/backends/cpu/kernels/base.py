@@ -1,0 +1,99 @@
+"""What all kernels share: the base class, loops over output pixels, the epilogue, C literals."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from cnngen.errors import PlanError
+from cnngen.ops import Activation
+
+Strides = tuple[int, int, int, int]
+
+
+def c_float(value: float) -> str:
+    """`value` as a C literal that reads back to the same float32."""
+    number = np.float32(value)
+    if np.isinf(number):
+        return "INFINITY" if number > 0 else "-INFINITY"
+    text = f"{number:.9g}"
+    with np.errstate(over="ignore"):  # the largest float has no shorter text: rounded up it is infinite
+        shortest = next((t for p in range(1, 9) if np.float32(t := f"{number:.{p}g}") == number), text)
+    return (shortest if any(c in shortest for c in ".e") else shortest + ".0") + "f"
+
+
+@dataclass(frozen=True)
+class Epilogue:
+    """What happens to a result before it is stored."""
+
+    activation: Activation | None = None
+
+    def apply(self, variable: str) -> str:
+        """The C expression for the activated `variable` (functions of vector_math.h)."""
+        if self.activation is None:
+            return variable
+        constants = {
+            "clip": (self.activation.alpha, self.activation.beta),
+            "leaky_relu": (self.activation.alpha,),
+            "hard_sigmoid": (self.activation.alpha, self.activation.beta),
+        }.get(self.activation.function, ())
+        arguments = [variable, *(f"v_set1({c_float(constant)})" for constant in constants)]
+        return f"act_{self.activation.function}({', '.join(arguments)})"
+
+    @property
+    def suffix(self) -> str:
+        """Part of a kernel's name."""
+        return f"_{self.activation.function}" if self.activation else ""
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """Base: `template` is the file under `templates/c/`, `lanes` the vector width it is made for."""
+
+    template: ClassVar[str]
+    lanes: int
+
+    @property
+    def label(self) -> str:
+        """Name of the specialisation, without the ISA."""
+        raise NotImplementedError
+
+    @property
+    def parameter_sizes(self) -> tuple[int, ...]:
+        """Floats in each packed parameter array."""
+        return ()
+
+    def verify(self) -> None:
+        """Raise `PlanError` unless the tiles cover every output element exactly once."""
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One loop over output pixels: `count` steps, each so many floats further in every operand."""
+
+    count: int
+    input: int
+    output: int
+    residual: int = 0
+
+
+@dataclass(frozen=True)
+class Strip:
+    """`repeat` register tiles of `pixels` pixels side by side, beginning at pixel `first`."""
+
+    first: int
+    pixels: int
+    repeat: int
+
+
+def verify_strips(strips: tuple[Strip, ...], columns: int) -> None:
+    """Raise `PlanError` unless `strips` cover `columns` pixels exactly once, in order."""
+    end = 0
+    for strip in strips:
+        if strip.first != end:
+            raise PlanError(f"strip {strip} begins at {strip.first}, not at {end}")
+        end += strip.pixels * strip.repeat
+    if end != columns:
+        raise PlanError(f"strips {strips} cover {end} of {columns} pixels")

@@ -1,0 +1,233 @@
+"""Direct convolution and dense layers: a register tile of pixels by channel vectors."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+from cnngen.backends.cpu.kernels.base import Axis, Epilogue, Kernel, Strip, verify_strips
+from cnngen.errors import PlanError
+
+STREAMED_BYTES = 1 << 20
+"""Weights of a layer beyond this are not in L2 when the layer begins."""
+PREFETCH_TILES = 16
+"""With more tiles for each block of weights the requests cost more (5 %) than they save (7 to 12 %)."""
+
+
+@dataclass(frozen=True)
+class Loop:
+    """One loop of a reduction: `count` steps of `step` floats in the input."""
+
+    count: int
+    step: int
+
+
+class Pixel(NamedTuple):
+    """Where a pixel lies in each operand."""
+
+    input: int
+    output: int
+    residual: int = 0
+
+    def behind(self, origin: Pixel) -> Pixel:
+        """The same place, counted from `origin`."""
+        return Pixel(self.input - origin.input, self.output - origin.output, self.residual - origin.residual)
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A register tile: pixels at these offsets from the first one, by `vectors` vectors of channels.
+
+    The last vector holds `tail` channels (0: it is full). Each step asks for `ahead` floats of the
+    weights that come next (0: none).
+    """
+
+    pixels: tuple[Pixel, ...]
+    vectors: int
+    tail: int
+    ahead: int
+
+
+@dataclass(frozen=True)
+class ChannelBlocks:
+    """`count` blocks of `vectors` vectors of output channels, beginning at channel `first` of a group.
+
+    The last vector of a block holds `tail` channels (0: it is full). `strips` covers a row of pixels.
+    """
+
+    first: int
+    count: int
+    vectors: int
+    tail: int
+    strips: tuple[Strip, ...]
+
+    @property
+    def name(self) -> str:
+        return f"{self.vectors}v" + (f"{self.tail}" if self.tail else "")
+
+
+@dataclass(frozen=True)
+class ConvKernel(Kernel):
+    """Direct convolution or dense layer: a register tile of pixels x channel vectors, K loops around it.
+
+    `outer` are the loops over rows (and images, where those do not merge); `pixels`, those of one row,
+    are tiled by the strips of each block. A small image is one row, whose pixels are not evenly
+    spaced: tiles then cross its lines. Weights are packed for each group, block and reduction step as
+    `vectors * lanes` channels; the bias for each group and block likewise.
+    """
+
+    template: ClassVar[str] = "conv2d.c.j2"
+    family: str
+    outer: tuple[Axis, ...]
+    pixels: tuple[Pixel, ...]
+    groups: int
+    group_inputs: int
+    group_outputs: int
+    group_step: int
+    loops: tuple[Loop, ...]
+    blocks: tuple[ChannelBlocks, ...]
+    has_bias: bool
+    has_residual: bool
+    epilogue: Epilogue
+
+    @property
+    def label(self) -> str:
+        pixels = self.rows * len(self.pixels)
+        tiles = "_".join(f"t{block.strips[0].pixels}x{block.name}" for block in self.blocks)
+        groups = f"_g{self.groups}" if self.groups > 1 else ""
+        extras = ("_res" if self.has_residual else "") + self.epilogue.suffix
+        return f"{self.family}_c{self.group_inputs}_o{self.group_outputs}{groups}_p{pixels}_{tiles}{extras}"
+
+    @property
+    def taps(self) -> int:
+        """Length of the reduction: products summed for one output element."""
+        return math.prod(loop.count for loop in self.loops)
+
+    @property
+    def rows(self) -> int:
+        return math.prod(axis.count for axis in self.outer)
+
+    def tile(self, block: ChannelBlocks, strip: Strip) -> Tile:
+        """The register tile of a strip of a block."""
+        return self._tile_at(strip.first, strip.pixels, block)
+
+    def _tile_at(self, first: int, count: int, block: ChannelBlocks) -> Tile:
+        pixels = self.pixels[first : first + count]
+        return Tile(tuple(pixel.behind(pixels[0]) for pixel in pixels), block.vectors, block.tail, self.ahead(block))
+
+    @functools.cached_property
+    def tiles(self) -> dict[Tile, str]:
+        """Every distinct register tile with the ending of its function's name."""
+        tiles: dict[Tile, str] = {}
+        for block in self.blocks:
+            for strip in block.strips:
+                tile = self.tile(block, strip)
+                name = f"{len(tile.pixels)}x{block.vectors}" + (f"t{block.tail}" if block.tail else "")
+                taken = sum(other == name or other.startswith(name + "_") for other in tiles.values())
+                tiles.setdefault(tile, f"{name}_{taken + 1}" if taken else name)
+        return tiles
+
+    def tiles_before(self, block: ChannelBlocks, strip: Strip) -> int:
+        """Tiles of a row in front of this strip."""
+        return sum(other.repeat for other in block.strips if other.first < strip.first)
+
+    def step(self, strip: Strip) -> Pixel:
+        """From one tile of a strip to the next."""
+        if strip.repeat == 1:
+            return Pixel(0, 0, 0)
+        return self.pixels[strip.first + strip.pixels].behind(self.pixels[strip.first])
+
+    def unroll(self, pixels: int, vectors: int) -> int:
+        """Steps of the innermost loop that are written out: about 32 multiply-adds, or all of a short loop."""
+        count = self.loops[-1].count
+        return count if count * pixels * vectors <= 48 else max(min(count, 32 // (pixels * vectors)), 1)
+
+    def ahead(self, block: ChannelBlocks) -> int:
+        """Floats of the next block's weights to ask for in each reduction step; 0: none.
+
+        Where the weights of a layer come from beyond L2, its few pixels do not hide that: the steps of
+        one block ask for the next one, a little each.
+        """
+        tiles = self.rows * sum(strip.repeat for strip in block.strips)
+        streams = self.parameter_sizes[0] * 4 > STREAMED_BYTES
+        if block.count == 1 or not 1 < tiles <= PREFETCH_TILES or not streams:
+            return 0
+        return -(-block.vectors * self.lanes // tiles)
+
+    @property
+    def rereads(self) -> bool:
+        """Whether the innermost loop reads an input again for the next pixel."""
+        reach = self.loops[-1].count * self.loops[-1].step
+        return any(reach > b.input - a.input for a, b in itertools.pairwise(self.pixels))
+
+    def last_channel(self, block: ChannelBlocks) -> int:
+        """The last output channel (of a group) that a set of blocks computes."""
+        floats = block.count * block.vectors * self.lanes
+        return block.first + floats - (self.lanes - block.tail if block.tail else 0) - 1
+
+    def block_floats(self, block: ChannelBlocks) -> int:
+        """Packed weights of one block."""
+        return self.taps * block.vectors * self.lanes
+
+    def weight_offset(self, block: ChannelBlocks) -> int:
+        """Where the weights of this set of blocks begin."""
+        return self.groups * sum(b.count * self.block_floats(b) for b in self.blocks[: self.blocks.index(block)])
+
+    def bias_offset(self, block: ChannelBlocks) -> int:
+        """Where the biases of this set of blocks begin."""
+        earlier = self.blocks[: self.blocks.index(block)]
+        return self.groups * self.lanes * sum(b.count * b.vectors for b in earlier)
+
+    @property
+    def parameter_sizes(self) -> tuple[int, ...]:
+        weights = self.groups * sum(b.count * self.block_floats(b) for b in self.blocks)
+        biases = self.groups * self.lanes * sum(b.count * b.vectors for b in self.blocks)
+        return (weights, biases) if self.has_bias else (weights,)
+
+    def verify(self) -> None:
+        end = 0
+        for block in self.blocks:
+            if block.first != end or (block.tail and block.count != 1):
+                raise PlanError(f"blocks {block} begin at channel {block.first}, not at {end}")
+            end = self.last_channel(block) + 1
+            verify_strips(block.strips, len(self.pixels))
+            for strip in block.strips:
+                self._verify_repeats(block, strip)
+        if end != self.group_outputs:
+            raise PlanError(f"blocks cover {end} of {self.group_outputs} channels")
+
+    def _verify_repeats(self, block: ChannelBlocks, strip: Strip) -> None:
+        """The tiles of a strip are alike and evenly spaced."""
+        step, start = self.step(strip), self.pixels[strip.first]
+        for t in range(strip.repeat):
+            first = strip.first + t * strip.pixels
+            expected = Pixel(t * step.input, t * step.output, t * step.residual)
+            if self.pixels[first].behind(start) != expected:
+                raise PlanError(f"tile {t} of {strip} is not where the steps lead")
+            if self._tile_at(first, strip.pixels, block) != self.tile(block, strip):
+                raise PlanError(f"tile {t} of {strip} has another shape")
+
+
+def even_strips(strips: tuple[Strip, ...], pixels: Sequence[Pixel]) -> tuple[Strip, ...]:
+    """The same tiles in strips whose tiles are alike and evenly spaced."""
+    result: list[Strip] = []
+    for strip in strips:
+        firsts = [strip.first + t * strip.pixels for t in range(strip.repeat)]
+        shapes = [[p.behind(pixels[f]) for p in pixels[f : f + strip.pixels]] for f in firsts]
+        start = 0
+        while start < len(firsts):
+            end = start + 1
+            step = pixels[firsts[end]].behind(pixels[firsts[start]]) if end < len(firsts) else None
+            while (
+                end < len(firsts)
+                and shapes[end] == shapes[start]
+                and pixels[firsts[end]].behind(pixels[firsts[end - 1]]) == step
+            ):
+                end += 1
+            result.append(Strip(firsts[start], strip.pixels, end - start))
+            start = end
+    return tuple(result)

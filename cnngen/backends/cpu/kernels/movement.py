@@ -1,0 +1,90 @@
+"""Kernels that move elements and compute nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from cnngen.backends.cpu.kernels.base import Kernel, Strides
+from cnngen.errors import PlanError
+
+
+@dataclass(frozen=True)
+class CopyKernel(Kernel):
+    """A copy between any two layouts: padding, transposition, concatenation."""
+
+    template: ClassVar[str] = "copy.c.j2"
+    shape: tuple[int, int, int, int]
+    in_strides: Strides
+    out_strides: Strides
+
+    @property
+    def label(self) -> str:
+        n, h, w, c = self.shape
+        return f"copy_{n}x{h}x{w}x{c}"
+
+    @property
+    def runs(self) -> bool:
+        """Whether a row of pixels is one run of memory on both sides."""
+        row = (self.shape[3], 1)
+        return self.in_strides[2:] == row and self.out_strides[2:] == row
+
+
+@dataclass(frozen=True)
+class UpsampleKernel(Kernel):
+    """Every pixel as a block of `scale` (height, width) equal ones, vectorised over channels.
+
+    `shape` is the output's. An output row is one unit of work, so that a single row is shared, too.
+    """
+
+    template: ClassVar[str] = "upsample.c.j2"
+    shape: tuple[int, int, int, int]
+    scale: tuple[int, int]
+    in_strides: Strides
+    out_strides: Strides
+
+    @property
+    def label(self) -> str:
+        n, h, w, c = self.shape
+        return f"upsample_{self.scale[0]}x{self.scale[1]}_c{c}_p{n * h * w}"
+
+    @property
+    def rows(self) -> int:
+        """Rows of one image of the input."""
+        return self.shape[1] // self.scale[0]
+
+    @property
+    def columns(self) -> int:
+        """Pixels in a row of the input."""
+        return self.shape[2] // self.scale[1]
+
+    @property
+    def tail(self) -> int:
+        return self.shape[3] % self.lanes
+
+    def verify(self) -> None:
+        if (self.rows * self.scale[0], self.columns * self.scale[1]) != self.shape[1:3]:
+            raise PlanError(f"blocks of {self.scale} do not fill {self.shape[1]}x{self.shape[2]} pixels")
+
+
+@dataclass(frozen=True)
+class HaloKernel(Kernel):
+    """Zeros around every image of a buffer of `shape` (n, h, w, c, without the halo)."""
+
+    template: ClassVar[str] = "halo.c.j2"
+    shape: tuple[int, int, int, int]
+    halo: tuple[int, int, int, int]
+
+    @property
+    def label(self) -> str:
+        n, h, w, c = self.shape
+        return f"halo_{n}x{h}x{w}x{c}_" + "_".join(map(str, self.halo))
+
+    @property
+    def rows(self) -> int:
+        """Rows of one image with its halo."""
+        return self.shape[1] + self.halo[0] + self.halo[1]
+
+    @property
+    def row_floats(self) -> int:
+        return (self.shape[2] + self.halo[2] + self.halo[3]) * self.shape[3]

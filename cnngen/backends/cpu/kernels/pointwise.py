@@ -1,0 +1,159 @@
+"""Kernels that work pixel by pixel or window by window, and have no weights but a scale and a shift."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from cnngen.backends.cpu.kernels.base import Epilogue, Kernel, Strides, c_float
+
+
+@dataclass(frozen=True)
+class PoolKernel(Kernel):
+    """Pooling, vectorised over channels. Windows are clipped to the image unless none ever leaves it."""
+
+    template: ClassVar[str] = "pool2d.c.j2"
+    reduction: Literal["max", "avg"]
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+    dilation: tuple[int, int]
+    padding: tuple[int, int, int, int]
+    count_include_pad: bool
+    batch: int
+    channels: int
+    in_size: tuple[int, int]
+    out_size: tuple[int, int]
+    in_strides: Strides
+    out_strides: Strides
+
+    @property
+    def label(self) -> str:
+        (kh, kw), (oh, ow) = self.kernel, self.out_size
+        return f"{self.reduction}_pool_{kh}x{kw}s{self.stride[0]}_c{self.channels}_p{self.batch * oh * ow}"
+
+    @property
+    def clipped(self) -> bool:
+        """Whether some window leaves the image."""
+        return any(
+            self.padding[2 * axis]
+            or (self.out_size[axis] - 1) * self.stride[axis] + self.dilation[axis] * (self.kernel[axis] - 1)
+            >= self.in_size[axis]
+            for axis in (0, 1)
+        )
+
+    @property
+    def padded_size(self) -> tuple[int, int]:
+        """Height and width of the image with its padding."""
+        top, bottom, left, right = self.padding
+        return self.in_size[0] + top + bottom, self.in_size[1] + left + right
+
+    @property
+    def tap_list(self) -> list[tuple[int, int]]:
+        """Row and column of every tap of the window."""
+        return [(i, j) for i in range(self.kernel[0]) for j in range(self.kernel[1])]
+
+    @property
+    def unrolled(self) -> bool:
+        """Whether the taps are written out one by one."""
+        return not self.clipped and self.kernel[0] * self.kernel[1] <= 16
+
+    @property
+    def tail(self) -> int:
+        return self.channels % self.lanes
+
+
+@dataclass(frozen=True)
+class ElementwiseKernel(Kernel):
+    """Sum of the inputs (or scale and shift of one), then the epilogue; vectorised over channels."""
+
+    template: ClassVar[str] = "elementwise.c.j2"
+    shape: tuple[int, int, int, int]
+    in_strides: tuple[Strides, ...]
+    out_strides: Strides
+    affine: bool
+    epilogue: Epilogue
+
+    @property
+    def label(self) -> str:
+        what = "affine" if self.affine else ("sum" if len(self.in_strides) > 1 else "map")
+        n, h, w, c = self.shape
+        return f"{what}{len(self.in_strides)}_c{c}_p{n * h * w}{self.epilogue.suffix}"
+
+    @property
+    def parameter_sizes(self) -> tuple[int, ...]:
+        padded = -(-self.shape[3] // self.lanes) * self.lanes
+        return (padded, padded) if self.affine else ()
+
+    @property
+    def tail(self) -> int:
+        return self.shape[3] % self.lanes
+
+
+@dataclass(frozen=True)
+class LrnKernel(Kernel):
+    """Local response normalisation across channels, one pixel after the other."""
+
+    template: ClassVar[str] = "lrn.c.j2"
+    shape: tuple[int, int, int, int]
+    in_strides: Strides
+    out_strides: Strides
+    size: int
+    alpha: float
+    beta: float
+    bias: float
+
+    @property
+    def label(self) -> str:
+        n, h, w, c = self.shape
+        return f"lrn{self.size}_c{c}_p{n * h * w}"
+
+    @property
+    def before(self) -> int:
+        """Channels of the window below the own one."""
+        return (self.size - 1) // 2
+
+    @property
+    def scale(self) -> str:
+        return c_float(self.alpha / self.size)
+
+    @property
+    def bias_literal(self) -> str:
+        return c_float(self.bias)
+
+    @property
+    def scratch(self) -> int:
+        """Floats for the squares of one pixel, the window's reach around it and one vector beyond."""
+        return self.shape[3] + self.size - 1 + self.lanes
+
+    def normalised(self, x: str) -> str:
+        """The C expression for ``x base^-beta``; powers of a quarter by square roots."""
+        root = "v_sqrt(base)"
+        powers = {0.5: root, 0.75: f"v_mul({root}, v_sqrt({root}))", 1.0: "base"}
+        if self.beta in powers:
+            return f"v_div({x}, {powers[self.beta]})"
+        return f"v_mul({x}, v_exp(v_mul(v_set1({c_float(-self.beta)}), v_log(base))))"
+
+    @property
+    def tail(self) -> int:
+        return self.shape[3] % self.lanes
+
+
+@dataclass(frozen=True)
+class SoftmaxKernel(Kernel):
+    """Softmax over the channels of every pixel."""
+
+    template: ClassVar[str] = "softmax.c.j2"
+    shape: tuple[int, int, int, int]
+    in_strides: Strides
+    out_strides: Strides
+    partial_sums: ClassVar[int] = 16
+    """Fixed, so that the sum has the same bits on every ISA."""
+
+    @property
+    def label(self) -> str:
+        n, h, w, c = self.shape
+        return f"softmax_c{c}_p{n * h * w}"
+
+    @property
+    def tail(self) -> int:
+        return self.shape[3] % self.lanes
