@@ -1,5 +1,6 @@
 """Networks of many one-op branches, each an edge case; every branch is an output.
 
+`other_ops` takes its branches from `tests.op_cases`: what has no network of its own is run there.
 A branch reads a network input, so the op's own error bound holds for any correct implementation
 of it, ONNX Runtime included.
 """
@@ -26,7 +27,8 @@ from cnngen.ops import (
     Upsample,
 )
 from cnngen.ops.conv2d import same_padding
-from tests.graphs import Builder
+from tests.graphs import Builder, Shape
+from tests.op_cases import CASES
 
 RELU = Activation("relu")
 Padding = tuple[int, int, int, int]
@@ -197,7 +199,21 @@ def activations() -> Graph:
     return net.graph(*alone, *fused)
 
 
-NETWORKS: dict[str, Callable[[], Graph]] = {
-    build.__name__: build
-    for build in (conv_channels, conv_kernels, conv_groups, pools, upsampling, vectors_and_pointwise, activations)
-}
+BATCH = 2
+
+
+def other_ops() -> Graph:
+    """The cases of every op that no network above holds, so that a new op is run from the first day."""
+    tried = {type(node.op) for build in EDGES for node in build().nodes}
+    cases = {name: case for name, case in CASES.items() if type(case.op) not in tried}
+    inputs: dict[str, Shape] = {}
+    reads = {}
+    for name, case in cases.items():
+        reads[name] = [f"{name}_x{position}" for position in range(len(case.shapes))]
+        inputs |= {x: (BATCH, *shape[1:]) for x, shape in zip(reads[name], case.shapes, strict=True)}
+    net = Builder(inputs, name="other_ops")
+    return net.graph(*(net.add(case.op, *reads[name], name=name) for name, case in cases.items()))
+
+
+EDGES = (conv_channels, conv_kernels, conv_groups, pools, upsampling, vectors_and_pointwise, activations)
+NETWORKS: dict[str, Callable[[], Graph]] = {build.__name__: build for build in (*EDGES, other_ops)}

@@ -8,13 +8,16 @@ floats, bit for bit on integers.
 
 from __future__ import annotations
 
+from typing import get_args
+
 import numpy as np
 import pytest
 
 import cnngen
+from cnngen import ops
 from cnngen.backends.cpu.target import host_isas
 from cnngen.ir import Array, Graph
-from cnngen.ops import Activate, Bound
+from cnngen.ops import Activate, Bound, Op
 from cnngen.reference import bound
 from cnngen.report.verify_report import Comparison
 from cnngen.verify import rounding_limits
@@ -32,6 +35,13 @@ TARGETS = [
     *([] if "avx512" in host_isas() else [("avx512-emulated", 1)]),
 ]
 """Every ISA of this machine, the best one with two threads too; AVX-512 emulated where it is missing."""
+
+
+def test_every_op_and_every_activation_is_in_a_network() -> None:
+    nodes = [node for build in NETWORKS.values() for node in build().nodes]
+    assert {type(node.op) for node in nodes} == set(get_args(Op))
+    assert {node.op.activation for node in nodes if isinstance(node.op, Activate)} == set(FUNCTIONS)
+    assert {activation.function for activation in FUNCTIONS} == set(ops.FUNCTIONS)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -71,6 +81,19 @@ def test_native_code_agrees_on_every_op(name: str, isa: str, threads: int) -> No
     assert report.ok, report.summary()
     assert not [layer.name for layer in report.layers if layer.status == "warn"], report.summary()
     _assert_close_to_each_other(graph, xs, dict(zip(graph.outputs, native, strict=True)), OnnxTwin(graph)(xs))
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_native_code_agrees_on_whole_networks(name: str) -> None:
+    """Fused epilogues, nested concatenations, shared memory: behind all passes, with two threads."""
+    graph = EXAMPLES[name]()
+    xs = feed(graph)
+    with cnngen.compile(graph, isa=host_isas()[-1], threads=2) as net:
+        report = cnngen.verify(net, x=xs)
+        results = net(*xs.values())
+    assert report.ok, report.summary()
+    native = dict(zip(graph.outputs, results if isinstance(results, list | tuple) else [results], strict=True))
+    _assert_close_to_each_other(graph, xs, native, OnnxTwin(graph)(xs))
 
 
 @pytest.mark.parametrize("name", NETWORKS)
