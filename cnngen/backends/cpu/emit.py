@@ -22,6 +22,8 @@ from cnngen.plan.memory import View
 LINES_PER_UNIT = 1200
 """Kernel lines in one compilation unit: more units compile in parallel, each one parses the headers."""
 MAX_UNITS = 4
+RESERVED_NAMES = ("simd", "vector_math")
+"""Headers that every network has: one of its own by that name would replace them."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,8 @@ def environment() -> jinja2.Environment:
 def c_identifier(name: str) -> str:
     """A C identifier and file name for a network: letters, digits and underscores, at most 40."""
     cleaned = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")[:40].strip("_")
-    return cleaned if cleaned and not cleaned[0].isdigit() else f"net_{cleaned}".rstrip("_")
+    usable = cleaned and not cleaned[0].isdigit() and cleaned not in RESERVED_NAMES
+    return cleaned if usable else f"net_{cleaned}".rstrip("_")
 
 
 def c_comment(text: str) -> str:
@@ -167,7 +170,7 @@ def _context(plan: Plan, name: str, version: str) -> dict[str, object]:
     return {
         "banner": banner,
         "name": name,
-        "guard": f"CNNGEN_{name.upper()}_H",
+        "guard": f"CNNGEN_NETWORK_{name.upper()}_H",
         "inputs": inputs,
         "outputs": outputs,
         "signature": ", ".join([*pointers, "void *arena"]),

@@ -35,7 +35,8 @@ BASE_FLAGS = (
     "-fno-math-errno",
     "-Wall",
     "-Wextra",
-    "-I.",
+    # Not -I: <math.h> would find the header of a network called math.
+    "-iquote.",
 )
 REFUSED_FLAGS = ("-ffast-math", "-Ofast", "-funsafe-math-optimizations")
 """With gcc these link a start-up file that makes the whole process flush denormals to zero."""
