@@ -144,7 +144,7 @@ def _step_text(number: int, step: Step, symbols: dict[AnyKernel, str]) -> StepTe
 
 
 def _call_text(call: Call, symbol: str) -> CallText:
-    params = tuple(f"call->weights + {offset}" for offset in call.params)
+    params = tuple(_behind("call->weights", offset) for offset in call.params)
     return CallText(symbol, (*map(_pointer, call.reads), *params, _pointer(call.write)))
 
 
@@ -154,9 +154,12 @@ def _pointer(view: View) -> str:
         "input": f"call->inputs[{view.index}]",
         "output": f"call->outputs[{view.index}]",
     }[view.space]
-    if view.offset == 0:
-        return base
-    return f"{base} {'+' if view.offset > 0 else '-'} {abs(view.offset)}"
+    return _behind(base, view.offset)
+
+
+def _behind(base: str, offset: int) -> str:
+    """The C expression for a pointer `offset` floats behind `base`."""
+    return f"{base} {'+' if offset > 0 else '-'} {abs(offset)}" if offset else base
 
 
 def _context(plan: Plan, name: str, version: str) -> dict[str, object]:
