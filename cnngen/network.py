@@ -127,6 +127,8 @@ class Network:
         right shape (the batch is free, and may be missing for one image); a layout in memory other
         than C order is copied. Raises `RunError` before anything runs.
         """
+        if xs and named:
+            raise RunError("inputs were given both by order and by name", remedy="use one of the two")
         feed = named if named else _one_or_list(xs)
         arrays, images, single = self._gather(feed)
         batch = self.batch
@@ -145,10 +147,10 @@ class Network:
         return results[0] if len(results) == 1 else results
 
     def run(self, *xs: Array, out: Array | Sequence[Array]) -> None:
-        """Run the compiled batch into `out`, without an allocation on the way.
+        """Run the compiled batch into `out` (a list where there are several), without an allocation on the way.
 
-        All arrays are float32, C-contiguous and of exactly `input_shapes` and `output_shapes`; `out`
-        is writable and overlaps no input. Raises `RunError` before anything runs.
+        All arrays are float32, aligned, C-contiguous and of exactly `input_shapes` and `output_shapes`;
+        `out` is writable and overlaps no input. Raises `RunError` before anything runs.
         """
         if self._fast and len(xs) == 1 and isinstance(out, np.ndarray):
             # The common case with as little Python as possible: an array of float32 has exactly this
@@ -160,7 +162,8 @@ class Network:
                     and out.dtype is _FLOAT32
                     and x.shape == self._in_shape
                     and out.shape == self._out_shape
-                    and out.flags.writeable
+                    and x.flags.aligned
+                    and out.flags.behaved  # aligned and writable
                     and not _may_share_memory(x, out)
                 ):
                     from_buffer, arenas = self._from_buffer, self._arenas
@@ -171,7 +174,7 @@ class Network:
                     return
             except (AttributeError, ValueError, BufferError, IndexError):
                 pass  # the checks below say what is wrong, or an arena is made
-        outs = [out] if isinstance(out, np.ndarray) else list(out)
+        outs = list(out) if isinstance(out, Sequence) else [out]
         self._check_arrays(xs, outs)
         self._call(list(xs), outs)
 
@@ -220,7 +223,9 @@ class Network:
         if x is None:
             rng = np.random.default_rng(0)
             x = {t.name: rng.standard_normal(t.type.shape, np.float32) for t in self._inputs}
-        arrays, _, _ = self._gather(x)
+        arrays, images, _ = self._gather(x)
+        if images < self.batch:
+            raise RunError(f"profile takes the compiled batch of {self.batch}, not {images} images")
         workspace = Workspace(self._plan, self._loaded(), [array[: self.batch] for array in arrays], fill=0.0)
         steps = [workspace.stepper(range(number, number + 1)) for number in range(len(self._plan.steps))]
         steps.append(workspace.stepper(range(0)))

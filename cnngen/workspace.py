@@ -8,6 +8,7 @@ import numpy as np
 
 from cnngen.backends.cpu.loader import FFI, Library
 from cnngen.backends.cpu.plan import Plan
+from cnngen.errors import RunError
 from cnngen.ir import Array
 from cnngen.plan.memory import View
 
@@ -48,8 +49,13 @@ class Workspace:
     def stepper(self, steps: range, weights: Array | None = None) -> Callable[[], None]:
         """A function that runs these steps, with little more than the native call.
 
-        `weights` is a packed blob instead of the embedded one.
+        `weights` is a packed blob instead of the embedded one. Raises `RunError` where it has another size.
         """
+        if weights is not None and (weights.dtype != np.float32 or weights.size != self._plan.blob_floats):
+            raise RunError(
+                f"weights are {weights.size} of {weights.dtype}, the network reads {self._plan.blob_floats} of float32",
+                remedy="pack them with Network.pack",
+            )
         run, first, last = self._library.run_steps, steps.start, steps.stop
         (inputs, outputs, arena), blob = self._pointers, FFI.NULL if weights is None else FFI.from_buffer(weights)
 
