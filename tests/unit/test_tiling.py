@@ -69,12 +69,12 @@ def test_only_the_last_block_is_partly_filled(lanes: int, registers: int) -> Non
 
 
 def test_the_tile_of_a_wide_layer_keeps_the_multiply_add_units_busy() -> None:
-    """More accumulators than latency times units, at most one load for each multiply-add."""
+    """By the model a row takes at most 5 % longer than its multiply-adds on two units."""
     for lanes, registers in REGISTERS[1:]:
         for columns in (14, 28, 56, 112):
             (block,) = tile_channels(16 * lanes, columns, lanes, registers).blocks
-            for strip in block.strips:
-                assert tile_cycles(strip.pixels, block.vectors) == strip.pixels * block.vectors / 2
+            cycles = sum(strip.repeat * tile_cycles(strip.pixels, block.vectors) for strip in block.strips)
+            assert cycles <= 1.05 * columns * block.vectors / 2
 
 
 @pytest.mark.parametrize("columns", [14, 28, 56, 112, 224])
