@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -19,13 +22,28 @@ Details = Any
 def validate(model: type[M], values: YamlMap, file: str, layer: str | None = None) -> M:
     """`values` as a `model`; raises `SpecError` at the line of the first field that does not fit."""
     try:
-        return model.model_validate(values)
+        with _without_plugins():
+            return model.model_validate(values)
     except ValidationError as error:
         details = min(error.errors(), key=_urgency)
         path = _path(details["loc"], values)
         problem, remedy = _explain(details, path, model)
         line = line_of(values, path, values.line)
         raise SpecError(problem, remedy=remedy, source=Source(file, line), layer=layer) from None
+
+
+@contextmanager
+def _without_plugins() -> Iterator[None]:
+    """Our models are built on first use; Pydantic would search all installed packages for plugins then."""
+    name = "PYDANTIC_DISABLE_PLUGINS"
+    if name in os.environ:
+        yield
+        return
+    os.environ[name] = "1"
+    try:
+        yield
+    finally:
+        os.environ.pop(name, None)
 
 
 def _urgency(details: Details) -> int:
