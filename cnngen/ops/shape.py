@@ -53,7 +53,7 @@ class Flatten(Movement):
         x = inputs[0]
         if self.order == "chw" and x.ndim == 4:
             x = x.transpose(0, 3, 1, 2)
-        return x.reshape(len(x), -1)
+        return x.reshape(len(x), math.prod(x.shape[1:]))  # -1 has no meaning where the batch is empty
 
 
 @dataclass(frozen=True)
