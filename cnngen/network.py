@@ -14,7 +14,7 @@ from cnngen.backends.cpu.loader import FFI, Library
 from cnngen.backends.cpu.pack import pack
 from cnngen.backends.cpu.plan import Plan
 from cnngen.errors import RunError
-from cnngen.ir import Array, Graph, Input
+from cnngen.ir import Array, Graph, Input, Node
 from cnngen.reference import Feed, bind
 from cnngen.workspace import Workspace, new_arena
 
@@ -201,14 +201,14 @@ class Network:
         embedded ones. A node without steps (a plain view) is read through its view.
         """
         workspace = Workspace(self._plan, self._loaded())
-        for tensor, array in zip(self.graph.node(name).inputs, inputs, strict=True):
+        for tensor, array in zip(self._node(name).inputs, inputs, strict=True):
             workspace.write(tensor, array)
         workspace.run(name, weights)
         return workspace.read(name)
 
     def stepper(self, name: str) -> Callable[[], None]:
         """A function that runs only the native steps of node `name`, on zeros: for timing."""
-        return Workspace(self._plan, self._loaded(), fill=0.0).stepper(self._plan.steps_of(name))
+        return Workspace(self._plan, self._loaded(), fill=0.0).stepper(self._plan.steps_of(self._node(name).name))
 
     def pack(self, graph: Graph) -> Array:
         """The weights of `graph`, which has the structure of this network's, as `run_layer` takes them."""
@@ -262,6 +262,13 @@ class Network:
         self.close()
 
     # Inside
+
+    def _node(self, name: str) -> Node:
+        """The node of `graph` by this name. Raises `RunError` where there is none."""
+        found = next((node for node in self.graph.nodes if node.name == name), None)
+        if found is None:
+            raise RunError(f"the network has no layer {name!r}", remedy="names are those of Network.graph")
+        return found
 
     def _gather(self, feed: Feed) -> tuple[list[Array], int, bool]:
         """Contiguous float32 arrays with a batch axis, the number of images, and whether it was added."""
