@@ -58,13 +58,15 @@ class Flatten(Movement):
 
 @dataclass(frozen=True)
 class Transpose(Movement):
-    """The axes in the order `axes`; used where a network's own layout is channels-first."""
+    """The axes in the order `axes`, the batch first; used where a network's own layout is channels-first."""
 
     axes: tuple[int, ...]
 
     def infer(self, inputs: Types) -> TensorType:
         if sorted(self.axes) != list(range(len(inputs[0].shape))):
             raise ShapeError(f"axes {list(self.axes)} are no order of the {len(inputs[0].shape)} axes of {inputs[0]}")
+        if self.axes[0] != 0:
+            raise ShapeError(f"axes {list(self.axes)} move the batch", remedy="keep axis 0 first")
         return TensorType(tuple(inputs[0].shape[axis] for axis in self.axes))
 
     def evaluate(self, inputs: Sequence[Array], weights: Weights) -> Array:
