@@ -1,0 +1,132 @@
+"""The generated C under AddressSanitizer and UndefinedBehaviourSanitizer, and under strict warnings.
+
+The network is built as a plain C program, as a user would: inputs, outputs and the arena come from
+malloc in exactly the size that the header states, so that one float too far is seen.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cnngen import pipeline
+from cnngen.backends.cpu.target import ISAS, host_isas
+from cnngen.backends.sources import SourceTree
+from cnngen.ir import Graph
+from cnngen.passes import optimise
+from cnngen.resources import specs_folder
+from tests.graphs import EXAMPLES, feed
+from tests.native import cc, planned, write_tree
+
+SANITIZE = ("-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer")
+STRICT = ("-std=c11", "-Wall", "-Wextra", "-Werror", "-O2", "-fsyntax-only")
+
+
+def lenet() -> Graph:
+    return optimise(pipeline.load_graph(specs_folder() / "lenet.yaml"))
+
+
+NETWORKS = {"lenet": lenet} | {name: (lambda make=make: optimise(make())) for name, make in EXAMPLES.items()}
+
+
+def program(tree: SourceTree, graph: Graph) -> str:
+    """A C program that reads the inputs from a file, runs the network and writes the outputs."""
+    sizes_in = [tensor.type.elements for tensor in graph.inputs]
+    sizes_out = [graph.types[name].elements for name in graph.outputs]
+    lines = ["#include <stdio.h>", "#include <stdlib.h>", f'#include "{tree.name}.h"', ""]
+    lines += ["int main(int count, char **files)", "{", "    if (count != 3) return 2;"]
+    lines += ['    FILE *in = fopen(files[1], "rb"), *out = fopen(files[2], "wb");', "    if (!in || !out) return 3;"]
+    names = []
+    for kind, sizes in (("x", sizes_in), ("y", sizes_out)):
+        for index, size in enumerate(sizes):
+            names.append(f"{kind}{index}")
+            lines.append(f"    float *{names[-1]} = malloc({size} * sizeof(float));")
+    for index, size in enumerate(sizes_in):
+        lines.append(f"    if (fread(x{index}, sizeof(float), {size}, in) != {size}) return 4;")
+    # aligned_alloc wants a multiple of the alignment, which the arena's size is.
+    lines.append(f"    size_t bytes = {tree.name}_arena_size();")
+    lines.append("    void *arena = aligned_alloc(64, bytes ? bytes : 64);")
+    lines.append(f"    {tree.name}_run({', '.join(names)}, arena);")
+    for index, size in enumerate(sizes_out):
+        lines.append(f"    fwrite(y{index}, sizeof(float), {size}, out);")
+    lines += [f"    free({name});" for name in names]
+    lines += ["    free(arena);", "    fclose(in);", "    return fclose(out);", "}", ""]
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("name", "isa"), [(name, isa) for name in NETWORKS for isa in host_isas() if name == "lenet" or isa != "scalar"]
+)
+def test_a_program_with_the_network_runs_clean(name: str, isa: str, tmp_path: Path) -> None:
+    graph = NETWORKS[name]()
+    tree = pipeline.sources(planned(graph, isa))
+    write_tree(tree, tmp_path)
+    (tmp_path / "main.c").write_text(program(tree, graph))
+    cc(
+        tmp_path,
+        "-std=c11",
+        *SANITIZE,
+        *tree.flags,
+        "-ffp-contract=off",
+        "-I.",
+        "main.c",
+        *tree.units,
+        "-lm",
+        "-o",
+        "main",
+    )
+    x = feed(graph, "random")
+    np.concatenate([x[tensor.name].reshape(-1) for tensor in graph.inputs]).astype(np.float32).tofile(tmp_path / "in")
+    done = subprocess.run(
+        [tmp_path / "main", "in", "out"],
+        cwd=tmp_path,
+        env={**os.environ, "ASAN_OPTIONS": "detect_leaks=1:abort_on_error=0"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    got = np.fromfile(tmp_path / "out", np.float32)
+    with pipeline.compile(graph, isa=isa, threads=1) as net:
+        results = net(x)
+    expected = [results] if len(graph.outputs) == 1 else results
+    assert np.array_equal(got, np.concatenate([y.reshape(-1) for y in expected]))
+
+
+def test_the_sanitizer_would_see_one_float_too_far(tmp_path: Path) -> None:
+    """The check above checks something: an arena that is one line too short stops the program."""
+    graph = lenet()
+    tree = pipeline.sources(planned(graph, "scalar"))
+    write_tree(tree, tmp_path)
+    short = program(tree, graph).replace("lenet_arena_size();", "lenet_arena_size() - 64;")
+    (tmp_path / "main.c").write_text(short)
+    cc(tmp_path, "-std=c11", *SANITIZE, "-I.", "main.c", *tree.units, "-lm", "-o", "main")
+    np.zeros(28 * 28, np.float32).tofile(tmp_path / "in")
+    done = subprocess.run(
+        [tmp_path / "main", "in", "out"], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode != 0
+    assert "heap-buffer-overflow" in done.stderr
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("isa", list(ISAS))
+def test_generated_c_compiles_without_a_warning(isa: str, threads: int, tmp_path: Path) -> None:
+    """Also for an ISA that this machine lacks."""
+    for name, make in NETWORKS.items():
+        tree = pipeline.sources(planned(make(), isa, threads))
+        folder = tmp_path / name
+        write_tree(tree, folder)
+        cc(folder, *STRICT, *tree.flags, "-I.", *(unit for unit in tree.units if unit.endswith(".c")))
+
+
+def test_the_header_is_c_plus_plus_as_well(tmp_path: Path) -> None:
+    tree = pipeline.sources(planned(lenet(), "scalar"))
+    write_tree(tree, tmp_path)
+    (tmp_path / "use.cpp").write_text('#include "lenet.h"\nsize_t bytes() { return lenet_arena_size(); }\n')
+    cc(tmp_path, "-x", "c++", "-std=c++17", "-Wall", "-Wextra", "-Werror", "-fsyntax-only", "use.cpp")
