@@ -24,8 +24,9 @@ from cnngen.backends.cpu.kernels import (
     PlanarConvKernel,
     PoolKernel,
 )
-from cnngen.backends.cpu.target import host_isas
+from cnngen.backends.cpu.target import EMULATED_SUFFIX, host_isas
 from cnngen.ir import Array, Graph, Node
+from cnngen.network import Network
 from cnngen.ops import (
     LRN,
     Activate,
@@ -52,7 +53,7 @@ CHANNELS = (1, 2, 3, 5, 7, 8, 9, 15, 16, 17, 31, 33)
 SAME5 = (2, 2, 2, 2)
 FUSED = Activation("relu")
 NATIVE = host_isas()[-1]
-TARGETS = [*((isa, 1) for isa in RUNNABLE), ("scalar", 2), (NATIVE, 2), (NATIVE, 3)]
+TARGETS = [*((isa, 1) for isa in RUNNABLE), (NATIVE, 2)]
 
 
 def widths(batch: int) -> Graph:
@@ -216,12 +217,16 @@ NETWORKS: dict[str, Callable[[], Graph]] = {
 graph_of = functools.cache(lambda name: NETWORKS[name]())
 
 
+def compiled(name: str, isa: str, threads: int) -> Network:
+    """Optimised as little as keeps the file fast; what compilers make of the full level is tested elsewhere."""
+    return native(graph_of(name), isa, threads, flags=("-O0" if isa.endswith(EMULATED_SUFFIX) else "-O1",))
+
+
 @functools.cache
 def outputs_of(name: str, isa: str, threads: int) -> tuple[bytes, ...]:
     """The bits of all outputs on real inputs."""
-    graph = graph_of(name)
-    with native(graph, isa, threads, flags=("-O1",)) as net:
-        return tuple(y.tobytes() for y in net(feed(graph, "random")))
+    with compiled(name, isa, threads) as net:
+        return tuple(y.tobytes() for y in net(feed(net.graph, "random")))
 
 
 def is_exact(node: Node, inputs: list[Array]) -> bool:
@@ -264,7 +269,7 @@ def assert_every_layer(graph: Graph, tensors: dict[str, Array]) -> int:
 @pytest.mark.parametrize("name", NETWORKS)
 def test_kernels_equal_the_reference(name: str, isa: str, threads: int) -> None:
     graph = graph_of(name)
-    with native(graph, isa, threads, flags=("-O1",)) as net:
+    with compiled(name, isa, threads) as net:
         for kind in ("integers", "random"):
             x = feed(graph, kind)
             tensors = {**x, **net.trace(list(x.values()))}
@@ -279,9 +284,8 @@ def test_kernels_equal_the_reference(name: str, isa: str, threads: int) -> None:
 @pytest.mark.parametrize("name", NETWORKS)
 def test_threads_do_not_change_a_bit(name: str) -> None:
     one = outputs_of(name, NATIVE, 1)
-    for threads in (2, 3):
+    for threads in (2, 3) if name in ("windows", "slices") else (2,):
         assert outputs_of(name, NATIVE, threads) == one
-    assert outputs_of(name, "scalar", 2) == outputs_of(name, "scalar", 1)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
