@@ -25,7 +25,7 @@ from cnngen.backends.cpu.kernels import (
     PoolKernel,
 )
 from cnngen.backends.cpu.target import EMULATED_SUFFIX, host_isas
-from cnngen.ir import Array, Graph, Node
+from cnngen.ir import Graph
 from cnngen.network import Network
 from cnngen.ops import (
     LRN,
@@ -45,7 +45,7 @@ from cnngen.ops import (
     Upsample,
 )
 from cnngen.passes.elide_concat import elide_concat
-from cnngen.reference import bound
+from tests.exactness import assert_every_layer
 from tests.graphs import RELU, SAME3, Builder, feed
 from tests.native import RUNNABLE, native, planned
 
@@ -227,42 +227,6 @@ def outputs_of(name: str, isa: str, threads: int) -> tuple[bytes, ...]:
     """The bits of all outputs on real inputs."""
     with compiled(name, isa, threads) as net:
         return tuple(y.tobytes() for y in net(feed(net.graph, "random")))
-
-
-def is_exact(node: Node, inputs: list[Array]) -> bool:
-    """Whether float32 makes no error: sums of products of small integers, or nothing but moves and comparisons."""
-    integral = all(np.array_equal(x, np.rint(x)) and np.abs(x).max() < 4096 for x in inputs)
-    match node.op:
-        case Conv2D() | Dense() | Add():
-            activation = node.op.activation
-            return integral and (activation is None or activation.function in ("relu", "relu6"))
-        case Activate():
-            return node.op.activation.function in ("relu", "relu6")
-        case Pool2D() | GlobalPool2D():
-            return node.op.reduction == "max"
-        case Concat() | Flatten() | Transpose() | Identity() | Upsample():
-            return True
-    return False
-
-
-def assert_every_layer(graph: Graph, tensors: dict[str, Array]) -> int:
-    """Hold each node's native output against the reference on its native inputs; returns how many were exact."""
-    exact = 0
-    for node in graph.nodes:
-        inputs = [tensors[name] for name in node.inputs]
-        found, actual = bound(node, inputs), tensors[node.name].astype(np.float64)
-        assert actual.shape == found.value.shape
-        strict = is_exact(node, inputs)
-        exact += strict
-        limit = np.zeros(actual.shape) if strict else found.limit
-        wrong = ~(np.abs(actual - found.value) <= limit)
-        if wrong.any():
-            first = tuple(int(i) for i in np.argwhere(wrong)[0])
-            pytest.fail(
-                f"{node.name} {node.op}: {wrong.sum()} of {wrong.size} wrong, first at {first}: "
-                f"{actual[first]!r}, not {found.value[first]!r} within {limit[first]:.2g}"
-            )
-    return exact
 
 
 @pytest.mark.parametrize(("isa", "threads"), TARGETS, ids=[f"{isa}-{threads}" for isa, threads in TARGETS])
