@@ -1,9 +1,9 @@
 """Choice of register tiles, by a small model of what limits a tile.
 
-One reduction step of a tile of p pixels by v vectors costs the larger of: its multiply-adds on two
+One reduction step of a tile of p pixels by v vectors costs the largest of: its multiply-adds on two
 units (p v / 2 cycles), the latency of a multiply-add (4 cycles and some slack: 8 accumulators would
-just hide it if nothing ever came late, and measured 20 % short of that), its loads on two ports ((p + v) / 2 cycles), and its weights, which come from L2 at a
-vector a cycle (v cycles).
+just hide it if nothing ever came late, and measured 20 % short of that), its loads on two ports
+((p + v) / 2 cycles), and its weights, which come from L2 at a vector a cycle (v cycles).
 """
 
 from __future__ import annotations
