@@ -91,7 +91,7 @@ class Arena:
 
 
 def as_image(tensor: TensorType) -> tuple[int, int, int, int]:
-    """The shape as (n, h, w, c); a vector is one pixel, other ranks are one row of pixels."""
+    """The shape as (n, h, w, c); a vector is one pixel. Raises `PlanError` for other ranks."""
     batch, *rest = tensor.shape
     if len(rest) == 3:
         return (batch, rest[0], rest[1], rest[2])
