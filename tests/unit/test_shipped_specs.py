@@ -2,7 +2,8 @@
 
 Parameters are counted as PyTorch does: gamma and beta of batch normalisation, but not its running
 mean and variance, which are statistics (`Op.cost` counts all four arrays). MACs are those of
-convolutions and dense layers.
+convolutions and dense layers. Where torchvision is named, or efficientnet-lite-pytorch, the figures are
+those of its model: parameters summed, MACs counted by hooks on its convolutions and linear layers.
 """
 
 from __future__ import annotations
@@ -32,12 +33,21 @@ PUBLISHED = {
     "vgg16": (138_357_544, 15_470_264_320, 15.47),
     # torchvision: 11,689,512 and 1.814 G; He et al. 2016, table 1: 1.8e9.
     "resnet18": (11_689_512, 1_814_073_344, 1.814),
+    # torchvision: 21,797,672 and 3.664 G; He et al. 2016, table 1: 3.6e9.
+    "resnet34": (21_797_672, 3_663_761_408, 3.664),
     # torchvision: 25,557,032 and 4.089 G.
     "resnet50": (25_557_032, 4_089_184_256, 4.089),
+    # Howard et al. 2017, table 8: 4.2M and 569M; Keras' MobileNet: 4,231,976 trainable parameters.
+    "mobilenet_v1": (4_231_976, 568_740_352, 0.569),
     # torchvision: 3,504,872 and 0.301 G; Sandler et al. 2018, table 4: 3.4M and 300M.
     "mobilenet_v2": (3_504_872, 300_774_272, 0.301),
     # torchvision, version 1.1: 1,235,496 and 0.349 G.
     "squeezenet": (1_235_496, 349_151_936, 0.349),
+    # torchvision: 7,978,856 and 2.834 G.
+    "densenet121": (7_978_856, 2_834_161_664, 2.834),
+    # efficientnet-lite-pytorch 0.1.0: 4,652,008 and 0.385 G. The authors' table of the Lite models has 4.7M
+    # parameters, the statistics of batch normalisation among them, and "407M" operations, of which 385M are MACs.
+    "efficientnet_lite0": (4_652_008, 385_187_552, 0.385),
 }
 STAGES = {
     "lenet": {"c1": (28, 28, 6), "max_pool_1": (14, 14, 6), "c3": (10, 10, 16), "max_pool_2": (5, 5, 16)},
@@ -48,9 +58,16 @@ STAGES = {
     "resnet18": {"conv1/batch_norm_1": (112, 112, 64), "conv2/building_block_2/add_1": (56, 56, 64),
                  "conv3/building_block_2/add_1": (28, 28, 128), "conv4/building_block_2/add_1": (14, 14, 256),
                  "conv5/building_block_2/add_1": (7, 7, 512)},
+    "resnet34": {"conv1/batch_norm_1": (112, 112, 64), "conv2/building_block_3/add_1": (56, 56, 64),
+                 "conv3/building_block_4/add_1": (28, 28, 128), "conv4/building_block_6/add_1": (14, 14, 256),
+                 "conv5/building_block_3/add_1": (7, 7, 512)},
     "resnet50": {"conv1/batch_norm_1": (112, 112, 64), "conv2/bottleneck_3/add_1": (56, 56, 256),
                  "conv3/bottleneck_4/add_1": (28, 28, 512), "conv4/bottleneck_6/add_1": (14, 14, 1024),
                  "conv5/bottleneck_3/add_1": (7, 7, 2048)},
+    "mobilenet_v1": {"conv1": (112, 112, 32), "separable_1/conv2d_1": (112, 112, 64),
+                     "separable_3/conv2d_1": (56, 56, 128),
+                     "separable_5/conv2d_1": (28, 28, 256), "separable_11/conv2d_1": (14, 14, 512),
+                     "separable_13/conv2d_1": (7, 7, 1024)},
     "mobilenet_v2": {"conv1/relu6_1": (112, 112, 32), "stage_1/bottleneck_1/linear": (112, 112, 16),
                      "stage_2/bottleneck_2/add_1": (56, 56, 24), "stage_3/bottleneck_3/add_1": (28, 28, 32),
                      "stage_4/bottleneck_4/add_1": (14, 14, 64), "stage_5/bottleneck_3/add_1": (14, 14, 96),
@@ -58,6 +75,15 @@ STAGES = {
                      "conv2/relu6_1": (7, 7, 1280)},
     "squeezenet": {"conv1": (111, 111, 64), "max_pool_1": (55, 55, 64), "fire3/concat_1": (55, 55, 128),
                    "fire5/concat_1": (27, 27, 256), "fire9/concat_1": (13, 13, 512), "conv10": (13, 13, 1000)},
+    "densenet121": {"conv1": (112, 112, 64), "max_pool_1": (56, 56, 64), "block1_6/concat_1": (56, 56, 256),
+                    "transition_1/avg_pool_1": (28, 28, 128), "block2_12/concat_1": (28, 28, 512),
+                    "transition_2/avg_pool_1": (14, 14, 256), "block3_24/concat_1": (14, 14, 1024),
+                    "transition_3/avg_pool_1": (7, 7, 512), "block4_16/concat_1": (7, 7, 1024)},
+    "efficientnet_lite0": {"stem": (112, 112, 32), "stage_1/mbconv_1/projected": (112, 112, 16),
+                           "stage_2/mbconv_2/add_1": (56, 56, 24), "stage_3/mbconv_2/add_1": (28, 28, 40),
+                           "stage_4/mbconv_3/add_1": (14, 14, 80), "stage_5/mbconv_3/add_1": (14, 14, 112),
+                           "stage_6/mbconv_4/add_1": (7, 7, 192), "stage_7/mbconv_1/projected": (7, 7, 320),
+                           "head": (7, 7, 1280)},
 }  # fmt: skip
 
 
@@ -90,7 +116,10 @@ def test_sizes_of_the_stages(name: str) -> None:
     assert graph.types[graph.outputs[0]].shape == (1, 10 if name == "lenet" else 1000)
 
 
-@pytest.mark.parametrize("name", ["resnet18", "resnet50", "mobilenet_v2", "squeezenet"])
+CONVOLUTIONAL = sorted(PUBLISHED.keys() - {"lenet", "alexnet", "vgg16"})
+
+
+@pytest.mark.parametrize("name", CONVOLUTIONAL)
 def test_random_weights_give_moderate_logits(name: str) -> None:
     """On 64 pixels: the convolutional networks take any size, and the reference is no racer."""
     graph = network(name)
