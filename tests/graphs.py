@@ -203,6 +203,18 @@ def dense_block(layers: int = 3) -> Graph:
     return net.graph()
 
 
+def flat_dense_block(layers: int = 3) -> Graph:
+    """DenseNet as frameworks export it: every concatenation names all tensors before it, none nests."""
+    net = Builder((1, 6, 6, 4), name="flat_dense_block")
+    features = [net.add(Conv2D(4, (3, 3), padding=SAME3), name="start")]
+    for index in range(layers):
+        state = net.add(Concat(), *features, name=f"state{index}") if index else features[0]
+        features.append(net.add(Conv2D(3, (3, 3), padding=SAME3), state, name=f"new{index}"))
+    net.add(Concat(), *features, name=f"state{layers}")
+    net.add(Conv2D(5, (1, 1)))
+    return net.graph()
+
+
 def separable() -> Graph:
     """Depthwise and grouped convolutions, an inverted residual with relu6, asymmetric padding."""
     relu6 = Activate(Activation("relu6"))
@@ -321,6 +333,7 @@ EXAMPLES: dict[str, Callable[[], Graph]] = {
         residual,
         inception,
         dense_block,
+        flat_dense_block,
         separable,
         alexnet_head,
         channels_first,

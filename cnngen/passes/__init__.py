@@ -14,6 +14,7 @@ from cnngen.passes.fold_batch_norm import fold_batch_norm
 from cnngen.passes.fold_flatten import fold_flatten
 from cnngen.passes.fuse_epilogues import fuse_epilogues
 from cnngen.passes.infer_shapes import infer_shapes
+from cnngen.passes.nest_concats import nest_concats
 from cnngen.passes.remove_dead import remove_dead
 from cnngen.passes.remove_identity import remove_identity
 
@@ -23,6 +24,7 @@ PASSES: tuple[Callable[[Graph], Graph], ...] = (
     fold_flatten,
     fold_batch_norm,
     fuse_epilogues,
+    nest_concats,
     elide_concat,
 )
 """In the order in which `optimise` applies them; all but the order's reason is in their docstrings."""
@@ -42,6 +44,7 @@ __all__ = [
     "fold_flatten",
     "fuse_epilogues",
     "infer_shapes",
+    "nest_concats",
     "optimise",
     "remove_dead",
     "remove_identity",

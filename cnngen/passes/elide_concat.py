@@ -3,6 +3,11 @@
 Before: the last pass, since placements name nodes. After: `placements` holds, for every tensor that
 can lie in a Concat's buffer, that Concat and the first channel; the graph is otherwise unchanged.
 A backend copies only what is not placed. `verify_placements` states what a placed tensor keeps.
+
+A tensor lies in one buffer, so of several Concats that read it all but the first copy it, unless they
+nest (`nest_concats`): a Concat that is placed is itself a slice of its host, and the tensors in it are slices
+of that slice. A dense block so grows in the buffer of its last Concat, and each output is written once. The
+price is memory: the host's whole buffer is in use from the first slice on.
 """
 
 from __future__ import annotations

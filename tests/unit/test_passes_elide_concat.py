@@ -1,4 +1,4 @@
-"""elide_concat: which tensors are placed, where, and that a wrong placement is refused."""
+"""nest_concats and elide_concat: which tensors are placed, where, and that a wrong placement is refused."""
 
 from __future__ import annotations
 
@@ -10,13 +10,27 @@ import pytest
 from cnngen.errors import GraphError
 from cnngen.ir import Graph, Placement
 from cnngen.ops import Add, Concat, Conv2D, Dense, Flatten, Identity, Pool2D
-from cnngen.passes import elide_concat, optimise, verify_placements
+from cnngen.passes import elide_concat, nest_concats, optimise, verify_placements
 from cnngen.reference import reference
-from tests.graphs import EXAMPLES, RELU, Builder, dense_block, feed, inception
+from tests.graphs import EXAMPLES, RELU, Builder, dense_block, feed, flat_dense_block, inception
 
 
 def places(graph: Graph) -> dict[str, tuple[str, int]]:
     return {name: (place.host, place.channel) for name, place in elide_concat(graph).placements.items()}
+
+
+def inputs_of_concats(graph: Graph) -> dict[str, tuple[str, ...]]:
+    return {node.name: node.inputs for node in graph.nodes if isinstance(node.op, Concat)}
+
+
+def copies(graph: Graph) -> list[str]:
+    """Every tensor that a backend has to copy into a concat, once for each time."""
+    return [
+        name
+        for host, inputs in inputs_of_concats(graph).items()
+        for name in inputs
+        if name not in graph.placements or graph.placements[name].host != host
+    ]
 
 
 def test_producers_get_their_slice_and_inputs_do_not() -> None:
@@ -33,6 +47,66 @@ def test_a_concat_inside_a_concat_nests() -> None:
     assert found["state0"] == ("state1", 0)
     assert found["state1"] == ("state2", 0)
     assert "state2" not in found
+
+
+def test_flat_concats_of_a_dense_block_nest_into_one_buffer() -> None:
+    """Each output is written once: everything but the last concat lies in another one, nothing is copied."""
+    graph = optimise(flat_dense_block(4))
+    assert inputs_of_concats(graph) == {
+        "state1": ("start", "new0"),
+        "state2": ("state1", "new1"),
+        "state3": ("state2", "new2"),
+        "state4": ("state3", "new3"),
+    }
+    assert copies(graph) == []
+    assert {name: (place.host, place.channel) for name, place in graph.placements.items()} == {
+        "start": ("state1", 0), "new0": ("state1", 4), "state1": ("state2", 0), "new1": ("state2", 7),
+        "state2": ("state3", 0), "new2": ("state3", 10), "state3": ("state4", 0), "new3": ("state4", 13),
+    }  # fmt: skip
+
+
+def test_without_nesting_the_flat_block_copies_all_but_the_first() -> None:
+    """What the pass is for: the growth of the copies is quadratic."""
+    graph = elide_concat(flat_dense_block(4))
+    assert copies(graph) == ["start", "new0", "start", "new0", "new1", "start", "new0", "new1", "new2"]
+
+
+@pytest.mark.parametrize(
+    ("concats", "nested", "copied"),
+    [
+        pytest.param("ab bab", {"1": "b0"}, "b", id="a run at the end; the other b is a copy"),
+        pytest.param("ab abab", {"1": "0ab"}, "ab", id="only one of two runs: twice the same could not be placed"),
+        pytest.param("ab ab", {"1": "0"}, "", id="all of it"),
+        pytest.param("ab ba", {}, "ba", id="another order is no run"),
+        pytest.param("abc ab", {}, "ab", id="a part of an earlier concat cannot be read from it"),
+        pytest.param("ab cd abcd", {"2": "01"}, "", id="two runs"),
+        pytest.param("ab abc dabce", {"1": "0c", "2": "d1e"}, "", id="the longest run comes first"),
+        pytest.param("bc 0d abcde", {"2": "a1e"}, "", id="what is nested already matches what is flat"),
+        pytest.param("abc bc a1d", {"2": "0d"}, "", id="a nested concat that nothing reads any more disappears"),
+    ],
+)
+def test_which_runs_nest(concats: str, nested: dict[str, str], copied: str) -> None:
+    """Tensors are letters, concats the digits of their order; all concats that nothing reads are summed up."""
+    net = Builder((1, 3, 3, 2))
+    for letter in sorted(set("".join(concats.split())) - set("0123456789")):
+        net.add(Conv2D(2, (1, 1)), "x", name=letter)
+    words = concats.split()
+    for number, word in enumerate(words):
+        net.add(Concat(), *word, name=str(number))
+    unread = [str(number) for number in range(len(words)) if str(number) not in "".join(words)]
+    graph = net.graph(*(net.add(Conv2D(3, (1, 1)), name) for name in unread))
+    after = nest_concats(graph)
+    same = {str(number): tuple(word) for number, word in enumerate(words)} | {
+        number: tuple(word) for number, word in nested.items()
+    }
+    found = inputs_of_concats(after)
+    assert found == {number: same[number] for number in found}
+    assert same.keys() - found.keys() <= {name for word in words for name in word}, "only what was nested disappears"
+    assert copies(elide_concat(after)) == list(copied)
+    x = feed(graph)
+    before, now = reference(graph, x, keep=True), reference(after, x, keep=True)
+    for name in graph.outputs:
+        np.testing.assert_array_equal(now[name], before[name])
 
 
 def test_rank_two_tensors_are_placed_too() -> None:

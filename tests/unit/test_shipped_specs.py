@@ -45,8 +45,8 @@ PUBLISHED = {
     "squeezenet": (1_235_496, 349_151_936, 0.349),
     # torchvision: 7,978,856 and 2.834 G.
     "densenet121": (7_978_856, 2_834_161_664, 2.834),
-    # efficientnet-lite-pytorch 0.1.0: 4,652,008 and 0.385 G. The authors' table of the Lite models has 4.7M
-    # parameters, the statistics of batch normalisation among them, and "407M" operations, of which 385M are MACs.
+    # efficientnet-lite-pytorch 0.1.0: 4,652,008 and 0.385 G. The table in the authors' repository has 4.7M
+    # parameters and 407M "MAdds": more than those of the convolutions and the dense layer.
     "efficientnet_lite0": (4_652_008, 385_187_552, 0.385),
 }
 STAGES = {
