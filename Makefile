@@ -8,7 +8,7 @@ BIN := .venv/bin
 DONE := .venv/.done
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check test-torch bench clean distclean
+.PHONY: help demo test check test-torch bench docs clean distclean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -30,6 +30,10 @@ test-torch: $(DONE)/torch ## the tests that hold cnngen against PyTorch (install
 bench: $(DONE)/dev ## benchmarks; writes benchmarks/results/
 	$(BIN)/python benchmarks/kernels.py --json kernels.json
 	$(BIN)/python benchmarks/lenet.py --json lenet.json
+
+docs: $(DONE)/dev ## rewrite what is generated: docs/layers/ and the JSON Schema
+	$(BIN)/python scripts/layer_pages.py
+	$(BIN)/python -m cnngen.frontends.schema
 
 clean: ## remove what builds and checks wrote; .venv stays
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -80,6 +80,7 @@ class Windowed(Layer):
 class Conv2D(Windowed, kind="conv2d"):
     """Two-dimensional convolution (cross-correlation) with zero padding.
 
+    Each output channel is a sum over a window of all input channels, or of those of its group.
     Becomes `ops.Conv2D`. Weights: `weight`, and `bias` unless `bias: false`.
     """
 
@@ -105,8 +106,8 @@ class Conv2D(Windowed, kind="conv2d"):
 class DepthwiseConv2D(Windowed, kind="depthwise_conv2d"):
     """Convolution of every channel by itself, with `multiplier` filters for each.
 
-    Becomes `ops.Conv2D` with as many groups as input channels; filter m of channel c gives output
-    channel c * multiplier + m. Weights: `weight`, and `bias` unless `bias: false`.
+    Filter m of channel c gives output channel ``c * multiplier + m``. It is a convolution with as many
+    groups as input channels. Becomes `ops.Conv2D`. Weights: `weight`, and `bias` unless `bias: false`.
     """
 
     kernel: Pair = Field(description="Window: a number or [h, w]")
@@ -157,7 +158,7 @@ class MaxPool(Pool, kind="max_pool"):
 
 
 class AvgPool(Pool, kind="avg_pool"):
-    """Average over a window. Becomes `ops.Pool2D`."""
+    """Average over a window; padding counts if `count_include_pad` says so. Becomes `ops.Pool2D`."""
 
     count_include_pad: bool = Field(False, description="Whether padding counts in the divisor")
 
@@ -180,7 +181,7 @@ class GlobalMaxPool(Layer, kind="global_max_pool"):
 
 
 class Dense(Layer, kind="dense"):
-    """Fully connected layer on a flat input. Becomes `ops.Dense`.
+    """Fully connected layer on a flat input: every output is a weighted sum of all inputs. Becomes `ops.Dense`.
 
     Weights: `weight`, and `bias` unless `bias: false`.
     """
@@ -194,8 +195,9 @@ class Dense(Layer, kind="dense"):
 
 
 class BatchNorm(Layer, kind="batch_norm"):
-    """``gamma (x - mean) / sqrt(variance + epsilon) + beta`` for each channel. Becomes `ops.BatchNorm`.
+    """Batch normalisation at inference: scale and shift of each channel. Becomes `ops.BatchNorm`.
 
+    ``gamma (x - mean) / sqrt(variance + epsilon) + beta``, with the mean and variance that training collected.
     Weights: `gamma`, `beta`, `mean`, `variance`.
     """
 
@@ -206,16 +208,16 @@ class BatchNorm(Layer, kind="batch_norm"):
 
 
 class LRN(Layer, kind="lrn"):
-    """``x / (bias + alpha / size * sum x^2)^beta`` over `size` neighbouring channels. Becomes `ops.LRN`.
+    """Local response normalisation: each element divided by a power of those in neighbouring channels.
 
-    Alpha is divided by the size, as in Caffe, ONNX and PyTorch; the paper (Krizhevsky et al., 2012)
-    does not divide.
+    ``x / (bias + alpha / size * sum x^2)^beta`` over `size` channels. Alpha is divided by the size, as in
+    Caffe, ONNX and PyTorch; the paper (Krizhevsky et al., 2012) does not divide. Becomes `ops.LRN`.
     """
 
     size: Count = Field(5, description="Number of channels in the sum, the own one included")
-    alpha: float = Field(1e-4, ge=0)
-    beta: float = Field(0.75)
-    bias: float = Field(1.0, gt=0)
+    alpha: float = Field(1e-4, ge=0, description="Factor of the sum of squares, which is divided by the size first")
+    beta: float = Field(0.75, description="Exponent")
+    bias: float = Field(1.0, gt=0, description="Added to the sum, so that nothing is divided by zero; the paper's k")
 
     def lower(self, inputs: Types, options: Options) -> ops.LRN:
         return ops.LRN(self.size, self.alpha, self.beta, self.bias)
@@ -250,7 +252,7 @@ class Upsample(Layer, kind="upsample"):
 
 
 class Flatten(Layer, kind="flatten"):
-    """All axes but the batch in one. Becomes `ops.Flatten`.
+    """An image as one vector. Becomes `ops.Flatten`.
 
     The elements are numbered as in the framework that trained the weights: `hwc` for Keras, `chw`
     for PyTorch; `order` overrides that.
@@ -263,14 +265,14 @@ class Flatten(Layer, kind="flatten"):
 
 
 class Softmax(Layer, kind="softmax"):
-    """``exp(x) / sum exp(x)`` over the channels. Becomes `ops.Softmax`."""
+    """Probabilities from scores: ``exp(x) / sum exp(x)`` over the channels. Becomes `ops.Softmax`."""
 
     def lower(self, inputs: Types, options: Options) -> ops.Softmax:
         return ops.Softmax()
 
 
 class Dropout(Layer, kind="dropout"):
-    """Nothing at inference. Becomes `ops.Identity`; `rate` is only for the reader."""
+    """Does nothing at inference; `rate` is only for the reader. Becomes `ops.Identity`."""
 
     rate: float = Field(0.5, ge=0, lt=1, description="Share of elements dropped in training")
 

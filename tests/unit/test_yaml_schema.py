@@ -24,7 +24,7 @@ def validator() -> Any:
 
 
 def test_the_committed_schema_is_current() -> None:
-    assert PATH.read_text(encoding="utf-8") == text(), "run `python -m cnngen.frontends.schema`"
+    assert PATH.read_text(encoding="utf-8") == text(), "run `make docs`"
 
 
 @pytest.mark.parametrize("name", sorted(path.name for path in specs_folder().glob("*.yaml")))
