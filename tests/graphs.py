@@ -320,6 +320,12 @@ def every_activation() -> Graph:
         Activation("hard_sigmoid", 0.2, 0.5),
         Activation("hard_swish"),
         Activation("silu"),
+        Activation("elu", 1.5),
+        Activation("selu"),
+        Activation("gelu"),
+        Activation("gelu_tanh"),
+        Activation("mish"),
+        Activation("softplus"),
     ):
         net.add(Conv2D(4, (1, 1)))
         net.add(Activate(activation))

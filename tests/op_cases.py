@@ -42,6 +42,12 @@ ACTIVATIONS = (
     Activation("hard_sigmoid", 0.25, 0.5),
     Activation("hard_swish"),
     Activation("silu"),
+    Activation("elu", 0.5),
+    Activation("selu"),
+    Activation("gelu"),
+    Activation("gelu_tanh"),
+    Activation("mish"),
+    Activation("softplus"),
 )
 """Parameters are exact in float32, so that every implementation computes with the same ones."""
 

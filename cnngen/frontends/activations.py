@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, Field, ValidationError, WithJsonSchema, model_validator
 
@@ -60,6 +60,22 @@ class LeakyRelu(Function):
         return Activation("leaky_relu", self.alpha)
 
 
+class Elu(Function):
+    """``x`` where it is positive, ``alpha (exp(x) - 1)`` elsewhere."""
+
+    kind = "elu"
+    alpha: float = Field(1.0, description="Goes to -alpha below zero")
+
+    def activation(self) -> Activation:
+        return Activation("elu", self.alpha)
+
+
+class Selu(Function):
+    """``1.0507 x`` where it is positive, ``1.0507 * 1.6733 (exp(x) - 1)`` elsewhere (Klambauer et al., 2017)."""
+
+    kind = "selu"
+
+
 class Sigmoid(Function):
     """``1 / (1 + exp(-x))``."""
 
@@ -95,6 +111,30 @@ class Silu(Function):
     kind = "silu"
 
 
+class Gelu(Function):
+    """``x P(X < x)`` for a normal X, ``x (1 + erf(x / sqrt(2))) / 2`` (Hendrycks and Gimpel, 2016)."""
+
+    kind = "gelu"
+    approximate: Literal["none", "tanh"] = Field(
+        "none", description="tanh: x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2"
+    )
+
+    def activation(self) -> Activation:
+        return Activation("gelu" if self.approximate == "none" else "gelu_tanh")
+
+
+class Mish(Function):
+    """``x tanh(log(1 + exp(x)))`` (Misra, 2019)."""
+
+    kind = "mish"
+
+
+class Softplus(Function):
+    """``log(1 + exp(x))``."""
+
+    kind = "softplus"
+
+
 ACTIVATIONS: dict[str, type[Function]] = {function.kind: function for function in Function.__subclasses__()}
 """Every activation function by the name it has in a spec."""
 
@@ -108,6 +148,8 @@ def _activation(value: Any) -> Activation | None:
         if len(value) != 1:
             raise FieldError("must name one function", "write for example {leaky_relu: {alpha: 0.1}}")
         [(value, parameters)] = value.items()
+    if value == "prelu":
+        raise FieldError("prelu has weights of its own", "write it as the next layer: - prelu")
     if not isinstance(value, str) or value not in ACTIVATIONS:
         raise FieldError(
             f"unknown activation {shown(value)}", suggestion(str(value), [*ACTIVATIONS, "none"], "functions are")
@@ -128,6 +170,9 @@ def _parameterised(function: type[Function], parameters: Any) -> Activation:
             known = list(function.model_fields)
             remedy = suggestion(str(first["loc"][-1]), known, "its parameters are") if known else "it takes none"
             raise FieldError(f"{place}: unknown parameter", remedy) from None
+        if first["type"] == "literal_error":
+            expected = first["ctx"]["expected"]
+            raise FieldError(f"{place}: is {shown(first['input'])}", f"write {expected}") from None
         raise FieldError(f"{place}: must be a finite number, not {shown(first['input'])}") from None
 
 

@@ -1,11 +1,12 @@
 """The ops: one family a file, each saying what it means and nothing about how it is done."""
 
-from cnngen.ops.activation import FUNCTIONS, Activate, Activation
+from cnngen.ops.activation import Activate, Activation
 from cnngen.ops.base import POINTWISE, Bound, Cost, Everything, Field, Window
 from cnngen.ops.base import Op as BaseOp
 from cnngen.ops.conv2d import Conv2D
 from cnngen.ops.dense import Dense
 from cnngen.ops.elementwise import Add
+from cnngen.ops.functions import FUNCTIONS
 from cnngen.ops.normalize import LRN, BatchNorm
 from cnngen.ops.pool2d import GlobalPool2D, Pool2D
 from cnngen.ops.shape import Concat, Flatten, Identity, Movement, Transpose, Upsample

@@ -1,63 +1,24 @@
-"""Activation functions: alone as an op, or fused behind a convolution, dense layer or addition."""
+"""Activation functions: alone as an op, or fused behind a convolution, dense layer or elementwise op."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from cnngen.ir import Array, TensorType
-from cnngen.ops.base import SMALLEST_NORMAL, UNIT_ROUNDOFF, Bound, Cost, Op, Types, Weights
-
-
-@dataclass(frozen=True)
-class Function:
-    """How one activation function is computed and how it treats errors.
-
-    `lipschitz` bounds its slope; `roundings` is the relative error of the float32 evaluation in units
-    of u, `absolute` an absolute one (both for the generated code of `templates/c/simd/vector_math.h`).
-    """
-
-    evaluate: Callable[[Array, float, float], Array]
-    lipschitz: Callable[[float, float], float] = lambda alpha, beta: 1.0
-    roundings: int = 0
-    absolute: Callable[[float, float], float] = lambda alpha, beta: 0.0
-    operations: int = 1
-
-
-def _sigmoid(x: Array) -> Array:
-    with np.errstate(over="ignore"):
-        return np.asarray(1 / (1 + np.exp(-x)))
-
-
-FUNCTIONS: dict[str, Function] = {
-    "relu": Function(lambda x, a, b: np.maximum(x, 0)),
-    "relu6": Function(lambda x, a, b: np.minimum(np.maximum(x, 0), 6)),
-    "clip": Function(lambda x, a, b: np.minimum(np.maximum(x, a), b)),
-    "leaky_relu": Function(lambda x, a, b: np.where(x >= 0, x, a * x), lambda a, b: max(1.0, abs(a)), 1),
-    "sigmoid": Function(lambda x, a, b: _sigmoid(x), lambda a, b: 0.25, 12, operations=4),
-    "tanh": Function(lambda x, a, b: np.tanh(x), roundings=12, absolute=lambda a, b: 16 * UNIT_ROUNDOFF, operations=6),
-    # Unfused, the product is rounded before beta cancels it: |alpha x| <= 1 + |beta| where nothing is clipped.
-    "hard_sigmoid": Function(
-        lambda x, a, b: np.clip(a * x + b, 0, 1), lambda a, b: abs(a), 2, lambda a, b: (1 + abs(b)) * UNIT_ROUNDOFF, 3
-    ),
-    "hard_swish": Function(
-        lambda x, a, b: x * np.clip(x / 6 + 0.5, 0, 1), lambda a, b: 1.5, 6, lambda a, b: 8 * UNIT_ROUNDOFF, 4
-    ),
-    # The sigmoid is zero where e^-x overflows, below -88.72: there |silu| < 89 e^-88.72 < 2^-121.
-    "silu": Function(lambda x, a, b: x * _sigmoid(x), lambda a, b: 1.1, 14, lambda a, b: 2.0**-121, operations=5),
-}
-"""Every activation function. `a` and `b` are the op's `alpha` and `beta`."""
+from cnngen.ops.base import SMALLEST_NORMAL, UNIT_ROUNDOFF, Bound, Cost, Op, Types, Weights, parameters
+from cnngen.ops.functions import FUNCTIONS, Function
 
 
 @dataclass(frozen=True)
 class Activation:
     """An activation function with its parameters.
 
-    `clip` limits to [alpha, beta]; `leaky_relu` has slope alpha below zero; `hard_sigmoid` is
-    clip(alpha x + beta, 0, 1). Both are rounded to float32 here, like every number of a network: the
-    kernel and the reference then compute with the same ones.
+    `clip` limits to [alpha, beta]; `leaky_relu` has slope alpha below zero; `elu` goes to -alpha there;
+    `hard_sigmoid` is clip(alpha x + beta, 0, 1). Both are rounded to float32 here, like every number of a
+    network: the kernel and the reference then compute with the same ones.
     """
 
     function: str
@@ -83,6 +44,8 @@ class Activation:
         rule, value = self.rule, self.evaluate(before.value)
         slope = rule.lipschitz(self.alpha, self.beta)
         own = rule.roundings * UNIT_ROUNDOFF * np.abs(value) + rule.absolute(self.alpha, self.beta)
+        if rule.inner is not None:
+            own = own + rule.inner(before.value) * UNIT_ROUNDOFF * np.abs(value)
         own = own + (rule.roundings > 0) * SMALLEST_NORMAL
         # The evaluation's error is relative to the value at the *perturbed* argument.
         spread = 1 + rule.roundings * UNIT_ROUNDOFF
@@ -115,3 +78,30 @@ class Activate(Op):
 
     def bound(self, inputs: Sequence[Array], weights: Weights) -> Bound:
         return self.activation.bound(Bound.exact(inputs[0]))
+
+
+@dataclass(frozen=True)
+class PRelu(Op):
+    """``x`` where it is positive, ``alpha x`` elsewhere, with an `alpha` for each channel (last axis).
+
+    Source: He et al., Delving Deep into Rectifiers, 2015, equation 1. Weights: `alpha` (channels).
+    """
+
+    def weight_shapes(self, inputs: Types) -> dict[str, tuple[int, ...]]:
+        return {"alpha": (inputs[0].shape[-1],)}
+
+    def infer(self, inputs: Types) -> TensorType:
+        return inputs[0]
+
+    def cost(self, inputs: Types, output: TensorType) -> Cost:
+        return Cost(other=output.elements, params=parameters(self.weight_shapes(inputs)))
+
+    def evaluate(self, inputs: Sequence[Array], weights: Weights) -> Array:
+        (x,) = inputs
+        with np.errstate(invalid="ignore"):  # an infinity times a slope of 0
+            return np.where(x >= 0, x, weights["alpha"] * x)
+
+    def bound(self, inputs: Sequence[Array], weights: Weights) -> Bound:
+        value = self.evaluate(inputs, weights)
+        # One product where x is negative, nothing elsewhere.
+        return Bound.of_sum(value, np.where(inputs[0] < 0, np.abs(value), 0.0), 1)

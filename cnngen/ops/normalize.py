@@ -9,7 +9,7 @@ import numpy as np
 
 from cnngen.ir import Array, TensorType
 from cnngen.ops.base import UNIT_ROUNDOFF, Bound, Cost, Op, Types, Weights, parameters, require_rank
-from cnngen.ops.softmax import EXP_ROUNDINGS
+from cnngen.ops.functions import EXP_ROUNDINGS
 
 LOG_ROUNDINGS = 2
 """Absolute error of the generated logarithm: below ``(|log x| + LOG_ROUNDINGS) u``.

@@ -9,9 +9,7 @@ import numpy as np
 
 from cnngen.ir import Array, TensorType
 from cnngen.ops.base import SMALLEST_NORMAL, UNIT_ROUNDOFF, Bound, Cost, Op, Types, Weights
-
-EXP_ROUNDINGS = 4
-"""Relative error of the generated exp in units of u, for results in the normal range."""
+from cnngen.ops.functions import EXP_ROUNDINGS
 
 
 @dataclass(frozen=True)

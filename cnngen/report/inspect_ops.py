@@ -84,9 +84,9 @@ def epilogue(function: Activation | None) -> str:
 def activation(function: Activation) -> str:
     """The function with those of its parameters that it takes."""
     match function.function:
-        case "leaky_relu":
-            return f"leaky_relu {function.alpha:g}"
+        case "leaky_relu" | "elu":
+            return f"{function.function} {function.alpha:g}"
         case "clip" | "hard_sigmoid":
             return f"{function.function} {function.alpha:g} {function.beta:g}"
         case name:
-            return name
+            return name.replace("_tanh", " tanh")

@@ -185,6 +185,12 @@ FUNCTIONS = (
     Activation("hard_sigmoid", 0.2, 0.5),
     Activation("hard_swish"),
     Activation("silu"),
+    Activation("elu", 1.0),
+    Activation("selu"),
+    Activation("gelu"),
+    Activation("gelu_tanh"),
+    Activation("mish"),
+    Activation("softplus"),
 )
 """Every activation function."""
 

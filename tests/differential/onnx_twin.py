@@ -32,8 +32,8 @@ from cnngen.ops import (
     Upsample,
 )
 
-OPSET = 19
-"""The first with dilations in AveragePool."""
+OPSET = 20
+"""The first with Gelu; 19 is the first with dilations in AveragePool."""
 TO_NCHW = (0, 3, 1, 2)
 TO_NHWC = (0, 2, 3, 1)
 
@@ -217,8 +217,21 @@ class _Builder:
                 self.emit("HardSigmoid", [x], out, alpha=activation.alpha, beta=activation.beta)
             case "silu":
                 self.emit("Mul", [x, self.emit("Sigmoid", [x], f"{out}/sigmoid")], out)
+            case "elu":
+                self.emit("Elu", [x], out, alpha=activation.alpha)
+            case "gelu_tanh":
+                self.emit("Gelu", [x], out, approximate="tanh")
             case function:
-                names = {"relu": "Relu", "sigmoid": "Sigmoid", "tanh": "Tanh", "hard_swish": "HardSwish"}
+                names = {
+                    "relu": "Relu",
+                    "sigmoid": "Sigmoid",
+                    "tanh": "Tanh",
+                    "hard_swish": "HardSwish",
+                    "selu": "Selu",
+                    "gelu": "Gelu",
+                    "mish": "Mish",
+                    "softplus": "Softplus",
+                }
                 self.emit(names[function], [x], out)
 
 

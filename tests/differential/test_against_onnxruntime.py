@@ -28,6 +28,10 @@ from tests.graphs import EXAMPLES, Builder, feed
 LIBRARY_ROUNDINGS = 8
 """Its exp, pow and tanh may be a few roundings worse than ours, for which the bounds were derived."""
 
+CANCELLING = ("elu", "selu", "gelu", "gelu_tanh", "mish")
+CANCELLED = 4
+"""Its exp(x) - 1, and x times 1 + erf(x) or 1 + tanh(x), cancel below zero: so many roundings of 1 or x; not ours."""
+
 TARGETS = [
     ("scalar", 1),
     *((isa, threads) for isa in host_isas()[-1:] for threads in (1, 2)),
@@ -56,6 +60,8 @@ def test_reference_agrees_with_onnxruntime_on_every_op(name: str) -> None:
             continue  # several ops: held by the tests of whole networks
         found = bound(node, [xs[tensor] for tensor in node.inputs])
         slack = LIBRARY_ROUNDINGS * 2.0**-24 * np.abs(found.value)
+        if isinstance(node.op, Activate) and node.op.activation.function in CANCELLING:
+            slack = slack + CANCELLED * 2.0**-24 * np.maximum(np.abs(xs[node.inputs[0]]), 1)
         comparison = Comparison.of(expected[output], Bound(found.value, found.limit + slack, found.alarm + slack))
         if comparison.mismatches:
             wrong[output] = f"{comparison.first}; {comparison.where}"
@@ -107,7 +113,7 @@ def test_every_sum_product_pool_and_copy_was_checked_bit_for_bit(name: str) -> N
     rounded = {
         layer.name.split("_alone")[0].split("_fused")[0] for layer in held.values() if layer.exactness == "activation"
     }
-    assert rounded <= {"leaky_relu", "sigmoid", "tanh", "hard_sigmoid", "hard_swish", "silu"}
+    assert rounded <= set(ops.FUNCTIONS) - {"relu", "relu6", "clip"}
 
 
 @pytest.mark.parametrize("name", ["conv_kernels", "vectors_and_pointwise"])

@@ -139,6 +139,18 @@ def activated(x: Tensor, activation: Activation | None) -> Tensor:
             return functional.hardswish(x)
         case "silu":
             return functional.silu(x)
+        case "elu":
+            return functional.elu(x, alpha)
+        case "selu":
+            return functional.selu(x)
+        case "gelu":
+            return functional.gelu(x)
+        case "gelu_tanh":
+            return functional.gelu(x, approximate="tanh")
+        case "mish":
+            return functional.mish(x)
+        case "softplus":
+            return functional.softplus(x, threshold=1000)  # above which it returns x
         case other:
             raise AssertionError(f"no PyTorch form of {other} is written down here")
 

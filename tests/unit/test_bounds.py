@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy import special
 
 from cnngen.ir import Array, TensorType
 from cnngen.ops import (
@@ -224,7 +225,7 @@ def test_lrn_and_softmax_with_the_float32_library() -> None:
     assert excess(exponentials / exponentials.sum(axis=-1, keepdims=True), found.limit, found.value) <= 1
 
 
-PARAMETERS = {"clip": (-0.3, 1.7), "leaky_relu": (0.1, 0.0), "hard_sigmoid": (0.2, 0.5)}
+PARAMETERS = {"clip": (-0.3, 1.7), "leaky_relu": (0.1, 0.0), "hard_sigmoid": (0.2, 0.5), "elu": (1.3, 0.0)}
 
 
 def by_float32(activation: Activation, x: Array) -> Array:
@@ -236,6 +237,16 @@ def by_float32(activation: Activation, x: Array) -> Array:
             return one / (one + np.exp(-x))
         case "silu":
             return x * (one / (one + np.exp(-x)))
+        case "gelu":
+            return x * special.ndtr(x.astype(np.float64)).astype(F32)
+        case "gelu_tanh":
+            w = x * (F32(1.5957691) + F32(0.07135482) * x * x)
+            return x / (one + np.exp(-w))
+        case "mish":
+            e = np.exp(np.minimum(x, F32(20)))
+            return x * (e * (e + F32(2)) / (e * (e + F32(2)) + F32(2)))
+        case "softplus":
+            return np.maximum(x, F32(0)) + np.log1p(np.exp(-np.abs(x)))
         case "hard_swish":
             return x * np.clip(x + F32(3), F32(0), F32(6)) * F32(1 / 6)
         case "hard_sigmoid":

@@ -17,14 +17,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import special
 
 from cnngen import resources
 from cnngen.backends.cpu.kernels import Epilogue
 from cnngen.backends.cpu.target import ISAS, host_isas
 from cnngen.ir import Array
 from cnngen.ops import FUNCTIONS, Activation, Bound
+from cnngen.ops.functions import EXP_ROUNDINGS, EXPM1_ROUNDINGS, LOG1P_ROUNDINGS, TAIL_ROUNDINGS
 from cnngen.ops.normalize import LOG_ROUNDINGS
-from cnngen.ops.softmax import EXP_ROUNDINGS
 from tests.native import WARNINGS, c_library, cc, target
 
 SIMD = resources.templates_folder() / "c" / "simd"
@@ -69,8 +70,17 @@ ACTIVATIONS = (
     Activation("hard_sigmoid", 3.0, -100.0),
     Activation("hard_swish"),
     Activation("silu"),
+    Activation("elu", 1.0),
+    Activation("elu", -0.7),
+    Activation("selu"),
+    Activation("gelu"),
+    Activation("gelu_tanh"),
+    Activation("mish"),
+    Activation("softplus"),
 )
 
+FUNCTIONS_OF_ONE = ("v_exp", "v_log", "v_expm1", "v_log1p", "v_normal_tail")
+"""Functions of vector_math.h beside the activations."""
 
 PREAMBLE = """#include <stddef.h>
 #include "simd.h"
@@ -105,7 +115,7 @@ def source(isa: str) -> str:
     calls = {name: f"{name}(A, B)" for name in BINARY} | {name: f"{name}(A)" for name in UNARY}
     calls |= {"v_fma": "v_fma(A, B, C)", "v_set1": "v_set1(a[0])", "v_zero": "v_zero()", "v_load": "v_load(a + i)"}
     calls |= {"v_select_lt": "v_select_lt(A, B, C, v_set1(42.0f))"}
-    calls |= {name: f"{name}(A)" for name in ("v_pow2", "v_exponent", "v_mantissa", "v_exp", "v_log")}
+    calls |= {name: f"{name}(A)" for name in ("v_pow2", "v_exponent", "v_mantissa", *FUNCTIONS_OF_ONE)}
     calls |= {f"act_{number}": Epilogue(activation).apply("A") for number, activation in enumerate(ACTIVATIONS)}
     text = PREAMBLE
     for name, call in calls.items():
@@ -377,6 +387,36 @@ def test_log_is_as_accurate_as_lrn_assumes(vocabulary: Vocabulary) -> None:
     near = np.abs(exact) < 0.3
     relative = np.abs(result[near] - exact[near])
     assert np.all(relative <= 4.25 * U * np.abs(exact[near]))
+
+
+def assert_relative(name: str, x: Array, result: Array, exact: Array, roundings: int) -> None:
+    """So many roundings where the exact value is in the normal range; below, a few units of denormals besides."""
+    result = result.astype(np.float64)
+    excess = np.abs(result - exact) / (roundings * U * np.abs(exact) + (np.abs(exact) < SMALLEST_NORMAL) * 2.0**-146)
+    excess = np.where(result == exact, 0.0, excess)
+    assert excess.max() < 1, f"{name}: {roundings * excess.max():.2f} u at {x[excess.argmax()]!r}"
+
+
+def test_expm1_is_accurate_next_to_zero_too(vocabulary: Vocabulary) -> None:
+    x = np.concatenate([sweep(-120, 0, 500_000), np.linspace(-2, 0, 500_000, dtype=np.float32)])
+    halves = (np.arange(-251, 0, 2) * (np.log(2) / 2)).astype(np.float32).view(np.int32)
+    x = np.concatenate([x, (halves[:, None] + np.arange(-200, 201, dtype=np.int32)).view(np.float32).ravel()])
+    assert_relative("expm1", x, vocabulary("v_expm1", x), np.expm1(x.astype(np.float64)), EXPM1_ROUNDINGS)
+    ends = np.array([0.0, -0.0, -np.inf, np.nan, -LARGEST, -1e-45, -1e-40], np.float32)
+    assert np.array_equal(vocabulary("v_expm1", ends), np.expm1(ends), equal_nan=True)
+
+
+def test_log1p_is_accurate_next_to_zero_too(vocabulary: Vocabulary) -> None:
+    x = np.concatenate([sweep(0, 1, 500_000), np.linspace(0, 1, 500_000, dtype=np.float32)])
+    assert_relative("log1p", x, vocabulary("v_log1p", x), np.log1p(x.astype(np.float64)), LOG1P_ROUNDINGS)
+    assert np.isnan(vocabulary("v_log1p", np.array([np.nan]))).all()
+
+
+def test_normal_tail_is_accurate_far_out_too(vocabulary: Vocabulary) -> None:
+    x = np.concatenate([sweep(0, 14.5, 500_000), np.linspace(0, 14.5, 500_000, dtype=np.float32)])
+    exact = special.ndtr(-x.astype(np.float64))
+    assert_relative("normal tail", x, vocabulary("v_normal_tail", x), exact, TAIL_ROUNDINGS)
+    assert np.isnan(vocabulary("v_normal_tail", np.array([np.nan]))).all()
 
 
 def test_every_activation_function_is_swept() -> None:

@@ -183,8 +183,8 @@ def test_every_layer_becomes_its_op(tmp_path: Path) -> None:
 
 
 def test_every_activation_is_a_layer_and_a_field(tmp_path: Path) -> None:
-    assert set(ACTIVATIONS) == set(FUNCTIONS)
-    for name in FUNCTIONS:
+    assert {*ACTIVATIONS, "gelu_tanh"} == set(FUNCTIONS), "gelu_tanh is written gelu: {approximate: tanh}"
+    for name in ACTIVATIONS:
         assert name in LAYERS
         graph = parse(tmp_path, network(f"{name}: {{name: a}}", f"add: {{inputs: [a, a], activation: {name}}}"))
         layer, fused = graph.nodes[0].op, graph.nodes[1].op
@@ -202,6 +202,10 @@ def test_every_activation_is_a_layer_and_a_field(tmp_path: Path) -> None:
         ("clip: {minimum: -1, maximum: 2}", "clip", -1.0, 2.0),
         ("hard_sigmoid: ", "hard_sigmoid", 1 / 6, 0.5),
         ("hard_sigmoid: {alpha: 0.2}", "hard_sigmoid", 0.2, 0.5),
+        ("elu: ", "elu", 1.0, 0.0),
+        ("elu: {alpha: 0.3}", "elu", 0.3, 0.0),
+        ("gelu: {approximate: none}", "gelu", 0.0, 0.0),
+        ("gelu: {approximate: tanh}", "gelu_tanh", 0.0, 0.0),
     ],
 )
 def test_parameters_of_activations(tmp_path: Path, written: str, function: str, alpha: float, beta: float) -> None:

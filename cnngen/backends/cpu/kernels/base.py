@@ -37,6 +37,7 @@ class Epilogue:
         constants = {
             "clip": (self.activation.alpha, self.activation.beta),
             "leaky_relu": (self.activation.alpha,),
+            "elu": (self.activation.alpha,),
             "hard_sigmoid": (self.activation.alpha, self.activation.beta),
         }.get(self.activation.function, ())
         arguments = [variable, *(f"v_set1({c_float(constant)})" for constant in constants)]
