@@ -14,6 +14,7 @@ from cnngen import resources
 from cnngen.backends.cpu.kernels import AnyKernel
 from cnngen.backends.cpu.plan import Plan
 from cnngen.backends.cpu.steps import Call, Step
+from cnngen.backends.cpu.wrap import wrap
 from cnngen.backends.sources import SourceTree
 from cnngen.cache import private_folder
 from cnngen.ir import Array, TensorType
@@ -86,7 +87,7 @@ def c_comment(text: str) -> str:
 def render_kernel(kernel: AnyKernel, symbol: str) -> str:
     """The C text of one kernel."""
     text = environment().get_template(kernel.template).render(k=kernel, symbol=symbol)
-    return re.sub(r"\n{3,}", "\n\n", text)
+    return wrap(re.sub(r"\n{3,}", "\n\n", text))
 
 
 def emit(plan: Plan, blob: Array, version: str) -> SourceTree:
@@ -194,7 +195,7 @@ def _parameters(word: str, names: Sequence[str], types: Mapping[str, TensorType]
 
 
 def _render(template: str, context: dict[str, object]) -> str:
-    return environment().get_template(template).render(context)
+    return wrap(environment().get_template(template).render(context))
 
 
 @functools.cache

@@ -140,7 +140,7 @@ def merge_loops(loops: Sequence[Loop]) -> tuple[Loop, ...]:
         if inner.count == 1:
             continue
         if merged and merged[-1].step == inner.count * inner.step:
-            merged[-1] = Loop(merged[-1].count * inner.count, inner.step)
+            merged[-1] = Loop(merged[-1].count * inner.count, inner.step, f"{merged[-1].index}_{inner.index}")
         else:
             merged.append(inner)
     return tuple(merged) or (loops[-1],)
@@ -185,9 +185,9 @@ def _convolution(op: Conv2D, reads: tuple[View, ...], write: View, target: Targe
     group_inputs = channels // op.groups
     loops = merge_loops(
         [
-            Loop(op.kernel[0], op.dilation[0] * source.strides[1]),
-            Loop(op.kernel[1], op.dilation[1] * source.strides[2]),
-            Loop(group_inputs, source.strides[3]),
+            Loop(op.kernel[0], op.dilation[0] * source.strides[1], "ky"),
+            Loop(op.kernel[1], op.dilation[1] * source.strides[2], "kx"),
+            Loop(group_inputs, source.strides[3], "c"),
         ]
     )
     kernel = _tiled(
@@ -201,7 +201,7 @@ def _dense(op: Dense, reads: tuple[View, ...], write: View, target: Target) -> L
     source = reads[0]
     axes = _pixel_axes((1, 1), source, write, None)
     features = source.shape[3]
-    loops, epilogue = (Loop(features, 1),), Epilogue(op.activation)
+    loops, epilogue = (Loop(features, 1, "c"),), Epilogue(op.activation)
     kernel = _tiled("dense", axes, 1, features, op.units, 1, loops, op.use_bias, False, epilogue, target)
     return kernel, reads, write
 

@@ -1,5 +1,5 @@
-/* Vector vocabulary: any width with the vectors of GCC and Clang, to check the kernels of an ISA that this machine lacks.
-   CNNGEN_EMULATED_LANES is set on the compiler's command line. Lane by lane the same IEEE operations
+/* Vector vocabulary: any width with the vectors of GCC and Clang, to check the kernels of an ISA that this machine
+   lacks. CNNGEN_EMULATED_LANES is set on the compiler's command line. Lane by lane the same IEEE operations
    as the real instructions, so the results have the same bits. */
 #ifndef CNNGEN_SIMD_H
 #define CNNGEN_SIMD_H

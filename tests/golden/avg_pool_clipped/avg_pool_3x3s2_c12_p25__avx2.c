@@ -7,21 +7,19 @@ static void avg_pool_3x3s2_c12_p25__avx2_clip(int position, int size, int kernel
 
 static void avg_pool_3x3s2_c12_p25__avx2(const float *in, float *out, int thread, int threads)
 {
-    const int begin = (int)((int64_t)5 * thread / threads);
-    const int end = (int)((int64_t)5 * (thread + 1) / threads);
-    for (int row = begin; row < end; ++row) {
-        const int n = row / 5, oy = row % 5;
-        const int iy = oy * 2 - 1;
+    const int begin = first_unit(5, thread, threads), end = first_unit(5, thread + 1, threads);
+    for (int h = begin; h < end; ++h) {
+        const int y0 = h * 2 - 1;
         int top, bottom;
-        avg_pool_3x3s2_c12_p25__avx2_clip(iy, 9, 3, 1, &top, &bottom);
-        for (int ox = 0; ox < 5; ++ox) {
-            const int ix = ox * 2 - 1;
+        avg_pool_3x3s2_c12_p25__avx2_clip(y0, 9, 3, 1, &top, &bottom);
+        for (int w = 0; w < 5; ++w) {
+            const int x0 = w * 2 - 1;
             int left, right;
-            avg_pool_3x3s2_c12_p25__avx2_clip(ix, 9, 3, 1, &left, &right);
+            avg_pool_3x3s2_c12_p25__avx2_clip(x0, 9, 3, 1, &left, &right);
             const int count = (bottom - top) * (right - left);
-            const float *x = in + (ptrdiff_t)n * 972 + (ptrdiff_t)iy * 108 + (ptrdiff_t)ix * 12;
-            float *y = out + (ptrdiff_t)n * 300 + (ptrdiff_t)oy * 60 + (ptrdiff_t)ox * 12;
-            for (int c = 0; c < 1; ++c, x += 8, y += 8) {
+            const float *x = in + (ptrdiff_t)y0 * 108 + (ptrdiff_t)x0 * 12;
+            float *y = out + (ptrdiff_t)h * 60 + (ptrdiff_t)w * 12;
+            {
                 v_t a = v_zero();
                 for (int i = top; i < bottom; ++i)
                     for (int j = left; j < right; ++j)
@@ -33,9 +31,9 @@ static void avg_pool_3x3s2_c12_p25__avx2(const float *in, float *out, int thread
                 v_t a = v_zero();
                 for (int i = top; i < bottom; ++i)
                     for (int j = left; j < right; ++j)
-                        a = v_add(a, v_load_n(x + (ptrdiff_t)i * 108 + (ptrdiff_t)j * 12, 4));
+                        a = v_add(a, v_load_n(x + 8 + (ptrdiff_t)i * 108 + (ptrdiff_t)j * 12, 4));
                 a = v_div(a, v_set1((float)count));
-                v_store_n(y, a, 4);
+                v_store_n(y + 8, a, 4);
             }
         }
     }

@@ -1,14 +1,15 @@
-/* Direct convolution as a matrix product with implicit rows.
-   32 taps, 64 output channels, 1 row of 56 pixels. */
+/* Direct convolution: 32 taps, 64 output channels, 56 pixels. */
 
-/* 14 pixels x 2 vectors of channels */
-static inline void conv2d_1x1s1_c32_o64_p56_t14x2v__avx512_14x2(const float *in, const float *weight, const float *bias, float *out)
+/* 14 pixels x 32 channels */
+static inline void conv2d_1x1s1_c32_o64_p56_t14x2v__avx512_14x2(const float *in, const float *weight, const float *bias,
+    float *out)
 {
-    v_t a0_0 = v_load(bias), a1_0 = a0_0, a2_0 = a0_0, a3_0 = a0_0, a4_0 = a0_0, a5_0 = a0_0, a6_0 = a0_0, a7_0 = a0_0, a8_0 = a0_0, a9_0 = a0_0, a10_0 = a0_0, a11_0 = a0_0, a12_0 = a0_0, a13_0 = a0_0;
-    v_t a0_1 = v_load(bias + 16), a1_1 = a0_1, a2_1 = a0_1, a3_1 = a0_1, a4_1 = a0_1, a5_1 = a0_1, a6_1 = a0_1, a7_1 = a0_1, a8_1 = a0_1, a9_1 = a0_1, a10_1 = a0_1, a11_1 = a0_1, a12_1 = a0_1, a13_1 = a0_1;
-#pragma GCC unroll 1
-    for (int i0 = 0; i0 < 32; ++i0) {
-        const float *x = in + i0;
+    v_t a0_0 = v_load(bias), a1_0 = a0_0, a2_0 = a0_0, a3_0 = a0_0, a4_0 = a0_0, a5_0 = a0_0, a6_0 = a0_0, a7_0 = a0_0,
+        a8_0 = a0_0, a9_0 = a0_0, a10_0 = a0_0, a11_0 = a0_0, a12_0 = a0_0, a13_0 = a0_0;
+    v_t a0_1 = v_load(bias + 16), a1_1 = a0_1, a2_1 = a0_1, a3_1 = a0_1, a4_1 = a0_1, a5_1 = a0_1, a6_1 = a0_1,
+        a7_1 = a0_1, a8_1 = a0_1, a9_1 = a0_1, a10_1 = a0_1, a11_1 = a0_1, a12_1 = a0_1, a13_1 = a0_1;
+    for (int c = 0; c < 32; ++c) {
+        const float *x = in + c;
         const v_t w0 = v_load(weight), w1 = v_load(weight + 16);
         v_t s;
         s = v_set1(x[0]); a0_0 = v_fma(s, w0, a0_0); a0_1 = v_fma(s, w1, a0_1);
@@ -57,20 +58,19 @@ static inline void conv2d_1x1s1_c32_o64_p56_t14x2v__avx512_14x2(const float *in,
     v_store(out + 848, a13_1);
 }
 
-static void conv2d_1x1s1_c32_o64_p56_t14x2v__avx512(const float *in, const float *weights, const float *bias, float *out, int thread, int threads)
+static void conv2d_1x1s1_c32_o64_p56_t14x2v__avx512(const float *in, const float *weights, const float *bias,
+    float *out, int thread, int threads)
 {
-    {
-        /* channels 0 to 63: 2 blocks of 2 vectors */
-        const int begin = (int)((int64_t)2 * thread / threads);
-        const int end = (int)((int64_t)2 * (thread + 1) / threads);
-        for (int unit = begin; unit < end; ++unit) {
-            const int block = unit;
+    { /* channels 0 to 63: 2 blocks of 2 vectors */
+        const int begin = first_unit(2, thread, threads), end = first_unit(2, thread + 1, threads);
+        for (int block = begin; block < end; ++block) {
             const float *x = in;
             const float *w = weights + (ptrdiff_t)block * 1024;
             const float *b = bias + block * 32;
             float *y = out + block * 32;
-            for (int t = 0; t < 4; ++t)
+            for (int t = 0; t < 4; ++t) {
                 conv2d_1x1s1_c32_o64_p56_t14x2v__avx512_14x2(x + t * 448, w, b, y + t * 896);
+            }
         }
     }
 }

@@ -1,11 +1,12 @@
 /* Depthwise convolution: 3x3 taps, 12 channels, 5 rows of 5 pixels. */
 
-/* 5 pixels x one vector of channels */
-static inline void dwconv2d_3x3s2_c12_p25_t5__avx2_5(const float *in, const float *weight, const float *bias, float *out)
+/* 5 pixels x 8 channels */
+static inline void dwconv2d_3x3s2_c12_p25_t5__avx2_5(const float *in, const float *weight, const float *bias,
+    float *out)
 {
     v_t a0 = v_load(bias), a1 = a0, a2 = a0, a3 = a0, a4 = a0;
-    for (int i = 0; i < 3; ++i) {
-        const float *row = in + i * 132;
+    for (int ky = 0; ky < 3; ++ky) {
+        const float *row = in + ky * 132;
         const v_t w0 = v_load(weight), w1 = v_load(weight + 8), w2 = v_load(weight + 16);
         v_t x;
         x = v_load(row); a0 = v_fma(x, w0, a0);
@@ -27,12 +28,14 @@ static inline void dwconv2d_3x3s2_c12_p25_t5__avx2_5(const float *in, const floa
     v_store(out + 36, a3);
     v_store(out + 48, a4);
 }
-/* 5 pixels x one vector of channels, 4 of its lanes */
-static inline void dwconv2d_3x3s2_c12_p25_t5__avx2_5t4(const float *in, const float *weight, const float *bias, float *out)
+
+/* 5 pixels x 4 channels */
+static inline void dwconv2d_3x3s2_c12_p25_t5__avx2_5t4(const float *in, const float *weight, const float *bias,
+    float *out)
 {
     v_t a0 = v_load(bias), a1 = a0, a2 = a0, a3 = a0, a4 = a0;
-    for (int i = 0; i < 3; ++i) {
-        const float *row = in + i * 132;
+    for (int ky = 0; ky < 3; ++ky) {
+        const float *row = in + ky * 132;
         const v_t w0 = v_load(weight), w1 = v_load(weight + 8), w2 = v_load(weight + 16);
         v_t x;
         x = v_load_n(row, 4); a0 = v_fma(x, w0, a0);
@@ -55,18 +58,14 @@ static inline void dwconv2d_3x3s2_c12_p25_t5__avx2_5t4(const float *in, const fl
     v_store_n(out + 48, a4, 4);
 }
 
-static void dwconv2d_3x3s2_c12_p25_t5__avx2(const float *in, const float *weights, const float *bias, float *out, int thread, int threads)
+static void dwconv2d_3x3s2_c12_p25_t5__avx2(const float *in, const float *weights, const float *bias, float *out,
+    int thread, int threads)
 {
-    const int begin = (int)((int64_t)5 * thread / threads);
-    const int end = (int)((int64_t)5 * (thread + 1) / threads);
+    const int begin = first_unit(5, thread, threads), end = first_unit(5, thread + 1, threads);
     for (int row = begin; row < end; ++row) {
         const float *x = in + (ptrdiff_t)row * 264;
         float *y = out + (ptrdiff_t)row * 60;
-        const float *w = weights;
-        const float *b = bias;
-        for (int c = 0; c < 1; ++c, x += 8, y += 8, w += 72, b += 8) {
-            dwconv2d_3x3s2_c12_p25_t5__avx2_5(x, w, b, y);
-        }
-        dwconv2d_3x3s2_c12_p25_t5__avx2_5t4(x, w, b, y);
+        dwconv2d_3x3s2_c12_p25_t5__avx2_5(x, weights, bias, y);
+        dwconv2d_3x3s2_c12_p25_t5__avx2_5t4(x + 8, weights + 72, bias + 8, y + 8);
     }
 }

@@ -1,10 +1,11 @@
 /* Convolution with few output channels: vectors run along the width, 25 taps written as
    offsets into the input, 3 filters, rows of 20 pixels. */
-static void conv2d_5x5s1_planar_o3_p160_t2vx3_relu__avx512(const float *in, const float *weights, const float *bias, float *out, int thread, int threads)
+static void conv2d_5x5s1_planar_o3_p160_t2vx3_relu__avx512(const float *in, const float *weights, const float *bias,
+    float *out, int thread, int threads)
 {
-    static const int taps[25] = { 0, 1, 2, 3, 4, 24, 25, 26, 27, 28, 48, 49, 50, 51, 52, 72, 73, 74, 75, 76, 96, 97, 98, 99, 100 };
-    const int begin = (int)((int64_t)8 * thread / threads);
-    const int end = (int)((int64_t)8 * (thread + 1) / threads);
+    static const int taps[25] = { 0, 1, 2, 3, 4, 24, 25, 26, 27, 28, 48, 49, 50, 51, 52, 72, 73, 74, 75, 76, 96, 97, 98,
+        99, 100 };
+    const int begin = first_unit(8, thread, threads), end = first_unit(8, thread + 1, threads);
     for (int row = begin; row < end; ++row) {
         const float *x = in + (ptrdiff_t)row * 24;
         float *y = out + (ptrdiff_t)row * 60;

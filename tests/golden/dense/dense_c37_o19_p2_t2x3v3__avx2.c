@@ -1,15 +1,15 @@
-/* Direct convolution as a matrix product with implicit rows.
-   37 taps, 19 output channels, 1 row of 2 pixels. */
+/* Dense layer: 37 inputs, 19 units, 2 images. */
 
-/* 2 pixels x 3 vectors of channels, 3 in the last */
-static inline void dense_c37_o19_p2_t2x3v3__avx2_2x3t3(const float *in, const float *weight, const float *bias, float *out)
+/* 2 pixels x 19 channels */
+static inline void dense_c37_o19_p2_t2x3v3__avx2_2x3t3(const float *in, const float *weight, const float *bias,
+    float *out)
 {
     v_t a0_0 = v_load(bias), a1_0 = a0_0;
     v_t a0_1 = v_load(bias + 8), a1_1 = a0_1;
     v_t a0_2 = v_load(bias + 16), a1_2 = a0_2;
 #pragma GCC unroll 5
-    for (int i0 = 0; i0 < 37; ++i0) {
-        const float *x = in + i0;
+    for (int c = 0; c < 37; ++c) {
+        const float *x = in + c;
         const v_t w0 = v_load(weight), w1 = v_load(weight + 8), w2 = v_load(weight + 16);
         v_t s;
         s = v_set1(x[0]); a0_0 = v_fma(s, w0, a0_0); a0_1 = v_fma(s, w1, a0_1); a0_2 = v_fma(s, w2, a0_2);
@@ -24,13 +24,11 @@ static inline void dense_c37_o19_p2_t2x3v3__avx2_2x3t3(const float *in, const fl
     v_store_n(out + 35, a1_2, 3);
 }
 
-static void dense_c37_o19_p2_t2x3v3__avx2(const float *in, const float *weights, const float *bias, float *out, int thread, int threads)
+static void dense_c37_o19_p2_t2x3v3__avx2(const float *in, const float *weights, const float *bias, float *out,
+    int thread, int threads)
 {
-    {
-        /* channels 0 to 18: 1 block of 3 vectors */
-        const int begin = (int)((int64_t)1 * thread / threads);
-        const int end = (int)((int64_t)1 * (thread + 1) / threads);
-        for (int unit = begin; unit < end; ++unit) {
+    { /* channels 0 to 18: 1 block of 3 vectors */
+        if (thread == threads - 1) {
             const float *x = in;
             const float *w = weights;
             const float *b = bias;

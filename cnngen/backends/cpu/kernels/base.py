@@ -24,6 +24,11 @@ def c_float(value: float) -> str:
     return (shortest if any(c in shortest for c in ".e") else shortest + ".0") + "f"
 
 
+def several(count: int, noun: str) -> str:
+    """A number with its noun: `1 row`, `2 rows`."""
+    return f"{count} {noun}{'s' if count != 1 else ''}"
+
+
 @dataclass(frozen=True)
 class Epilogue:
     """What happens to a result before it is stored."""

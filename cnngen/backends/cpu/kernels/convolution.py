@@ -6,10 +6,10 @@ import functools
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, NamedTuple
 
-from cnngen.backends.cpu.kernels.base import Axis, Epilogue, Kernel, Strip, verify_strips
+from cnngen.backends.cpu.kernels.base import Axis, Epilogue, Kernel, Strip, several, verify_strips
 from cnngen.errors import PlanError
 
 STREAMED_BYTES = 1 << 20
@@ -20,10 +20,11 @@ PREFETCH_TILES = 16
 
 @dataclass(frozen=True)
 class Loop:
-    """One loop of a reduction: `count` steps of `step` floats in the input."""
+    """One loop of a reduction: `count` steps of `step` floats in the input; `index` is its variable in C."""
 
     count: int
     step: int
+    index: str = field(default="i", compare=False)
 
 
 class Pixel(NamedTuple):
@@ -50,6 +51,30 @@ class Tile:
     vectors: int
     tail: int
     ahead: int
+
+
+@dataclass(frozen=True)
+class TileFunction:
+    """The C function of all register tiles of one size.
+
+    Where their pixels lie differently (tiles that cross the lines of an image), `variants` has several
+    tiles, and the function takes the offsets of those `operands` in which they differ as arrays.
+    """
+
+    name: str
+    variants: tuple[Tile, ...]
+
+    @property
+    def tile(self) -> Tile:
+        return self.variants[0]
+
+    @functools.cached_property
+    def operands(self) -> tuple[str, ...]:
+        """The fields of `Pixel` that are not the same in all variants."""
+        places = {
+            name: {tuple(getattr(p, name) for p in tile.pixels) for tile in self.variants} for name in Pixel._fields
+        }
+        return tuple(name for name, found in places.items() if len(found) > 1)
 
 
 @dataclass(frozen=True)
@@ -103,6 +128,19 @@ class ConvKernel(Kernel):
         return f"{self.family}_c{self.group_inputs}_o{self.group_outputs}{groups}_p{pixels}_{tiles}{extras}"
 
     @property
+    def title(self) -> str:
+        """What the kernel computes, for people."""
+        taps, channels = several(self.taps, "tap"), several(self.group_outputs, "output channel")
+        if self.family == "dense":
+            images = several(self.rows * len(self.pixels), "image")
+            return f"Dense layer: {several(self.taps, 'input')}, {several(self.group_outputs, 'unit')}, {images}."
+        groups = f" in each of {self.groups} groups" if self.groups > 1 else ""
+        pixels = f"{several(self.rows, 'row')} of {several(len(self.pixels), 'pixel')}"
+        if self.rows == 1:
+            pixels = several(len(self.pixels), "pixel")
+        return f"Direct convolution: {taps}, {channels}{groups}, {pixels}."
+
+    @property
     def taps(self) -> int:
         """Length of the reduction: products summed for one output element."""
         return math.prod(loop.count for loop in self.loops)
@@ -120,16 +158,30 @@ class ConvKernel(Kernel):
         return Tile(tuple(pixel.behind(pixels[0]) for pixel in pixels), block.vectors, block.tail, self.ahead(block))
 
     @functools.cached_property
-    def tiles(self) -> dict[Tile, str]:
-        """Every distinct register tile with the ending of its function's name."""
-        tiles: dict[Tile, str] = {}
+    def tiles(self) -> dict[Tile, TileFunction]:
+        """Every distinct register tile with the function that computes it."""
+        sizes: dict[tuple[int, int, int, int], list[Tile]] = {}
         for block in self.blocks:
             for strip in block.strips:
                 tile = self.tile(block, strip)
-                name = f"{len(tile.pixels)}x{block.vectors}" + (f"t{block.tail}" if block.tail else "")
-                taken = sum(other == name or other.startswith(name + "_") for other in tiles.values())
-                tiles.setdefault(tile, f"{name}_{taken + 1}" if taken else name)
-        return tiles
+                size = sizes.setdefault((len(tile.pixels), tile.vectors, tile.tail, tile.ahead), [])
+                if tile not in size:
+                    size.append(tile)
+        functions: dict[Tile, TileFunction] = {}
+        names: set[str] = set()
+        for (pixels, vectors, tail, _), variants in sizes.items():
+            name = f"{pixels}x{vectors}" + (f"t{tail}" if tail else "")
+            while name in names:
+                name += "_ahead"
+            names.add(name)
+            function = TileFunction(name, tuple(variants))
+            functions |= dict.fromkeys(variants, function)
+        return functions
+
+    @property
+    def tile_functions(self) -> list[TileFunction]:
+        """Every function of `tiles` once."""
+        return list(dict.fromkeys(self.tiles.values()))
 
     def tiles_before(self, block: ChannelBlocks, strip: Strip) -> int:
         """Tiles of a row in front of this strip."""
@@ -163,6 +215,14 @@ class ConvKernel(Kernel):
         """Whether the innermost loop reads an input again for the next pixel."""
         reach = self.loops[-1].count * self.loops[-1].step
         return any(reach > b.input - a.input for a, b in itertools.pairwise(self.pixels))
+
+    def unit(self, block: ChannelBlocks) -> str:
+        """What a unit of work of these blocks is: the name of its index in C."""
+        if block.count * self.groups == 1:
+            return "row"
+        if self.rows > 1 or (block.count > 1 and self.groups > 1):
+            return "unit"
+        return "block" if block.count > 1 else "group"
 
     def last_channel(self, block: ChannelBlocks) -> int:
         """The last output channel (of a group) that a set of blocks computes."""
