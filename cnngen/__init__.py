@@ -12,6 +12,7 @@ The stages, in order:
 
 import importlib
 import sys
+import time
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from cnngen.pipeline import compile, load_graph
     from cnngen.reference import reference
     from cnngen.verify import verify
+
+IMPORTED_AT = time.time()
+"""Seconds since the epoch; no module of cnngen was read by this process before."""
 
 __all__ = ["CnngenError", "Graph", "Network", "__version__", "compile", "load_graph", "reference", "verify"]
 

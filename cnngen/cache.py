@@ -18,15 +18,14 @@ from pathlib import Path
 
 from cnngen._version import __version__
 from cnngen.backends.cpu.toolchain import Compiler, build, commands, time_limit
-from cnngen.backends.files import FolderError, as_bytes, copy, write_tree
+from cnngen.backends.files import FolderError, copy, write_tree
 from cnngen.backends.sources import SourceTree
-from cnngen.digest import digest_bytes
 from cnngen.errors import CacheError, CacheWarning, ToolchainError
-from cnngen.store import LOGS, Entry, LockError, Store, remove
+from cnngen.store import LOGS, Entry, LockError, Store, cache_folder, open_store, remove
 
 __all__ = ["Entry", "cache_folder", "clear", "entries", "key", "library", "private_folder"]
 
-FORMAT = 1
+FORMAT = 2
 """Part of every key: raise it when the meaning of an entry changes."""
 
 ATTEMPTS = 3
@@ -80,39 +79,20 @@ def library(
 
 
 def key(tree: SourceTree, compiler: Compiler) -> str:
-    """The name of `tree` in the cache: 64 hexadecimal digits. Reads every byte of the blobs once, and copies none."""
-    parts = [str(FORMAT), __version__, compiler.identity, tree.name]
+    """The name of `tree` in the cache: 64 hexadecimal digits."""
     compilations, link = commands(tree, compiler)
-    parts += [word for command in (*compilations, link) for word in (*command, "")]
-    total = hashlib.sha256()
-    # Each part is preceded by its length, so that no two trees give the same bytes.
-    for part in (*parts, *(text for item in sorted(tree.files.items()) for text in item)):
+    words = [word for command in (*compilations, link) for word in (*command, "")]
+    total = hashlib.sha256(tree.digest)
+    for part in (str(FORMAT), __version__, compiler.identity, *words):
         data = part.encode()
         total.update(len(data).to_bytes(8, "little") + data)
-    total.update(len(tree.files).to_bytes(8, "little"))
-    for name, blob in sorted(tree.blobs.items()):
-        total.update(len(name.encode()).to_bytes(8, "little") + name.encode() + digest_bytes(as_bytes(blob)))
     return total.hexdigest()
-
-
-def cache_folder() -> Path | None:
-    """`$XDG_CACHE_HOME/cnngen`, or where the system keeps caches; None where neither is an absolute path."""
-    base = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    if base.is_absolute():
-        return base / "cnngen"
-    import platformdirs  # here, because it takes longer to import than a hit takes
-
-    try:
-        folder = platformdirs.user_cache_path("cnngen")
-    except RuntimeError:  # there is no home folder
-        return None
-    return folder if folder.is_absolute() else None
 
 
 def private_folder(name: str) -> Path | None:
     """A folder in the cache for what another part of cnngen keeps there; None where the cache cannot serve."""
     try:
-        store = _store()
+        store = open_store()
         if store is None:
             return None
         folder = store.root / name
@@ -124,13 +104,13 @@ def private_folder(name: str) -> Path | None:
 
 def entries() -> list[Entry]:
     """What the cache holds, the entry used last first. Raises CacheError where the folder is not safe."""
-    store = _store()
+    store = open_store()
     return store.entries() if store else []
 
 
 def clear() -> int:
     """Delete all entries; returns the number of bytes they took. Raises CacheError where the folder is not safe."""
-    store = _store()
+    store = open_store()
     return store.clear() if store else 0
 
 
@@ -150,7 +130,7 @@ def _library(tree: SourceTree, compiler: Compiler, use_cache: bool, logs: Path |
     if not use_cache:
         return _build_apart(tree, compiler, logs, timeout)
     try:
-        store = _store()
+        store = open_store()
         if store is not None:
             name = key(tree, compiler)
             return store.find(name).library or _build_into(store, name, tree, compiler, logs, timeout)
@@ -221,11 +201,6 @@ def _build_apart(tree: SourceTree, compiler: Compiler, logs: Path | None, timeou
 def _delete_at_exit(folder: Path, process: int) -> None:
     if os.getpid() == process:  # not in a forked child, whose parent still needs it
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _store() -> Store | None:
-    root = cache_folder()
-    return None if root is None else Store(root)
 
 
 def _is_noexec(folder: Path) -> bool:

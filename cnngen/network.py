@@ -6,17 +6,19 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, NoReturn, Self
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 import numpy as np
 
 from cnngen.backends.cpu.loader import FFI, Library
-from cnngen.backends.cpu.pack import pack
-from cnngen.backends.cpu.plan import Plan
 from cnngen.errors import RunError
-from cnngen.ir import Array, Graph, Input, Node
-from cnngen.reference import Feed, bind
+from cnngen.feed import Feed, bind
+from cnngen.interface import Interface, Stages
+from cnngen.ir import Array, Graph, Node
 from cnngen.workspace import Workspace, new_arena
+
+if TYPE_CHECKING:
+    from cnngen.backends.cpu.plan import Plan
 
 _FLOAT32 = np.dtype(np.float32)
 _may_share_memory = np.may_share_memory
@@ -44,15 +46,19 @@ class Network:
     image without the batch axis), ``net.run(x, out=y)`` for the compiled batch without an
     allocation. Calls from several threads are safe, release the GIL and give the same bits.
     Also a context manager; after `close` every call raises `RunError`.
+
+    A network that came from the cache knows its `interface` and its code. `graph`, `source_graph`,
+    `plan` and what looks inside are made from the spec again when they are first asked for, and raise
+    `CacheError` where its files have changed since.
     """
 
-    def __init__(self, plan: Plan, library: Library, source_graph: Graph) -> None:
-        self._plan = plan
+    def __init__(self, interface: Interface, library: Library, stages: Stages | Callable[[], Stages]) -> None:
+        self._interface = interface
         self._library: Library | None = library
-        self._source_graph = source_graph
+        self._stages = stages
         self._arenas: list[Any] = []
-        self._inputs = plan.graph.inputs
-        self._outputs = tuple(Input(name, plan.graph.types[name]) for name in plan.graph.outputs)
+        self._inputs = interface.inputs
+        self._outputs = interface.outputs
         self._fast = len(self._inputs) == 1 and len(self._outputs) == 1
         self._in_shape = self._inputs[0].type.shape
         self._out_shape = self._outputs[0].type.shape
@@ -64,21 +70,21 @@ class Network:
 
     @property
     def name(self) -> str:
-        return self._plan.name
+        return self._interface.name
 
     @property
     def plan(self) -> Plan:
-        return self._plan
+        return self._made_from().plan
 
     @property
     def graph(self) -> Graph:
         """The optimised graph that the native code computes."""
-        return self._plan.graph
+        return self.plan.graph
 
     @property
     def source_graph(self) -> Graph:
         """The graph as it was read, before any pass."""
-        return self._source_graph
+        return self._made_from().source_graph
 
     @property
     def input_names(self) -> tuple[str, ...]:
@@ -104,16 +110,21 @@ class Network:
 
     @property
     def isa(self) -> str:
-        return self._plan.target.name
+        return self._interface.isa
 
     @property
     def threads(self) -> int:
-        return self._plan.target.threads
+        return self._interface.threads
 
     @property
     def arena_bytes(self) -> int:
         """Working memory of one call."""
-        return 4 * self._plan.arena.size
+        return self._interface.arena_bytes
+
+    @property
+    def channels_first(self) -> bool:
+        """Whether images have their channels before height and width."""
+        return self._interface.channels_first
 
     def __repr__(self) -> str:
         return f"<cnngen.Network {self.name}: {self.isa}, {self.threads} thread{'s' if self.threads > 1 else ''}>"
@@ -185,7 +196,7 @@ class Network:
         arrays, images, _ = self._gather(_one_or_list(xs))
         if images != self.batch:
             raise RunError(f"trace takes the compiled batch of {self.batch}, not {images} images")
-        workspace = Workspace(self._plan, self._loaded(), arrays)
+        workspace = Workspace(self.plan, self._loaded(), arrays)
         tensors = {tensor.name: array.copy() for tensor, array in zip(self._inputs, arrays, strict=True)}
         for tensor in self._inputs:
             workspace.run(tensor.name)
@@ -200,7 +211,7 @@ class Network:
         All other working memory is NaN. `weights` is a blob from `pack`, for other weights than the
         embedded ones. A node without steps (a plain view) is read through its view.
         """
-        workspace = Workspace(self._plan, self._loaded())
+        workspace = Workspace(self.plan, self._loaded())
         for tensor, array in zip(self._node(name).inputs, inputs, strict=True):
             workspace.write(tensor, array)
         workspace.run(name, weights)
@@ -208,11 +219,13 @@ class Network:
 
     def stepper(self, name: str) -> Callable[[], None]:
         """A function that runs only the native steps of node `name`, on zeros: for timing."""
-        return Workspace(self._plan, self._loaded(), fill=0.0).stepper(self._plan.steps_of(self._node(name).name))
+        return Workspace(self.plan, self._loaded(), fill=0.0).stepper(self.plan.steps_of(self._node(name).name))
 
     def pack(self, graph: Graph) -> Array:
         """The weights of `graph`, which has the structure of this network's, as `run_layer` takes them."""
-        return pack(self._plan, graph)
+        from cnngen.backends.cpu.pack import pack
+
+        return pack(self.plan, graph)
 
     def profile(self, x: Feed | None = None, *, rounds: int = 30) -> list[LayerTime]:
         """Median time of each step over `rounds` runs on `x` (default: random images).
@@ -226,8 +239,8 @@ class Network:
         arrays, images, _ = self._gather(x)
         if images < self.batch:
             raise RunError(f"profile takes the compiled batch of {self.batch}, not {images} images")
-        workspace = Workspace(self._plan, self._loaded(), [array[: self.batch] for array in arrays], fill=0.0)
-        steps = [workspace.stepper(range(number, number + 1)) for number in range(len(self._plan.steps))]
+        workspace = Workspace(self.plan, self._loaded(), [array[: self.batch] for array in arrays], fill=0.0)
+        steps = [workspace.stepper(range(number, number + 1)) for number in range(len(self.plan.steps))]
         steps.append(workspace.stepper(range(0)))
         times = np.empty((rounds, len(steps)))
         for measured in times:
@@ -238,7 +251,7 @@ class Network:
         *seconds, nothing = np.median(times, axis=0)
         nodes = {node.name: node for node in self.graph.nodes}
         result = []
-        for step_plan, median in zip(self._plan.steps, seconds, strict=True):
+        for step_plan, median in zip(self.plan.steps, seconds, strict=True):
             node = nodes.get(step_plan.node)
             macs = node.op.cost(self.graph.input_types(node), self.graph.types[node.name]).macs if node else 0
             kind = node.op.kind if node else "copy"
@@ -262,6 +275,11 @@ class Network:
         self.close()
 
     # Inside
+
+    def _made_from(self) -> Stages:
+        if not isinstance(self._stages, Stages):
+            self._stages = self._stages()
+        return self._stages
 
     def _node(self, name: str) -> Node:
         """The node of `graph` by this name. Raises `RunError` where there is none."""
@@ -327,7 +345,7 @@ class Network:
         return self._library or _closed()
 
     def _new_arena(self) -> Any:
-        return self._from_buffer(new_arena(self._plan))
+        return self._from_buffer(new_arena(self.arena_bytes))
 
 
 def _one_or_list(xs: Sequence[Any]) -> Feed:

@@ -1,24 +1,30 @@
-"""The stages, one a line: from a source to a network that runs."""
+"""The stages, one a line: from a source to a network that runs.
+
+Each function imports its stage when it is called: a network that comes from the cache needs none of them.
+"""
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from cnngen import cache as library_cache
-from cnngen import frontends
-from cnngen._version import __version__
-from cnngen.backends.cpu import emit, loader
+from cnngen import frontends, manifest
+from cnngen.backends.cpu import loader
 from cnngen.backends.cpu import target as cpu_target
 from cnngen.backends.cpu.compiler import Compiler, find_compiler
-from cnngen.backends.cpu.pack import pack
-from cnngen.backends.cpu.plan import Plan, plan_graph
-from cnngen.backends.sources import SourceTree
-from cnngen.errors import SpecError, TargetError
+from cnngen.errors import CacheError, SpecError, TargetError
+from cnngen.frontends.record import Record
+from cnngen.interface import Interface, Stages
 from cnngen.ir import Graph
+from cnngen.manifest import Known, Request
 from cnngen.network import Network
-from cnngen.passes import optimise
-from cnngen.report.stages import write_stages
+
+if TYPE_CHECKING:
+    from cnngen.backends.cpu.plan import Plan
+    from cnngen.backends.sources import SourceTree
 
 Source = str | Path | Graph
 
@@ -53,22 +59,62 @@ def compile(
 
     Raises `SpecError`, `WeightsError`, `TargetError` or `ToolchainError`, all of them `CnngenError`.
     """
-    source_graph = load_graph(source, weights=weights, batch=batch, name=name)
     check_options(target, numerics, precision, tune)
+    asked = None
+    if cache:
+        asked = manifest.ask(
+            source, weights=weights, name=name, batch=batch, isa=isa, threads=threads, numerics=numerics
+        )
+    if asked is not None and build_dir is None and (known := manifest.find(asked)) is not None:
+        return recall(asked, known)
+    record = Record(digests=asked is not None)
+    source_graph = load_graph(source, weights=weights, batch=batch, name=name, record=record)
     plan = plan_for(source_graph, isa=isa, threads=threads)
     compiler = find_compiler()
     tree = sources(plan)
     folder = Path(build_dir) if build_dir is not None else None
     library = build(plan, tree, compiler, folder=folder, use_cache=cache)
-    loaded = loader.load(library, tree.name, len(plan.graph.inputs), len(plan.graph.outputs))
-    return Network(plan, loaded, source_graph)
+    stages = Stages(source_graph, plan)
+    interface = Interface.of(stages)
+    network = Network(interface, load(library, interface), stages)
+    if asked is not None:
+        manifest.keep(asked, record, Known(interface, library, tree.digest.hex(), record.warnings), compiler)
+    return network
 
 
-def load_graph(source: Source, *, weights: str | Path | None = None, batch: int = 1, name: str | None = None) -> Graph:
-    """Read a network: a frozen `Graph` with all shapes inferred. Raises `SpecError` or `WeightsError`."""
+def recall(asked: Request, known: Known) -> Network:
+    """The network that `asked` gave before, from the cache: loaded at once, its stages on demand."""
+    for text, category in known.warnings:
+        warnings.warn(text, category, stacklevel=3)
+    return Network(known.interface, load(known.library, known.interface), partial(make_again, asked, known))
+
+
+def make_again(asked: Request, known: Known) -> Stages:
+    """The stages of a network that came from the cache. Raises `CacheError` where they give another one today."""
+    spec, weights = asked.files()
+    record = Record(digests=False, silent=True)
+    source_graph = load_graph(spec, weights=weights, batch=asked.batch, name=asked.name, record=record)
+    plan = plan_for(source_graph, isa=known.interface.isa, threads=known.interface.threads)
+    if sources(plan).digest.hex() != known.sources:
+        raise CacheError(f"{spec}, its weights or cnngen have changed since it was compiled", remedy="compile it again")
+    return Stages(source_graph, plan)
+
+
+def load_graph(
+    source: Source,
+    *,
+    weights: str | Path | None = None,
+    batch: int = 1,
+    name: str | None = None,
+    record: Record | None = None,
+) -> Graph:
+    """Read a network: a frozen `Graph` with all shapes inferred. Raises `SpecError` or `WeightsError`.
+
+    `record` notes which files were read, and the warnings.
+    """
     if batch < 1:
         raise SpecError(f"batch is {batch}", remedy="use 1 or more")
-    graph = frontends.load(source, weights=Path(weights) if weights is not None else None, batch=batch)
+    graph = frontends.load(source, weights=Path(weights) if weights is not None else None, batch=batch, record=record)
     return replace(graph, name=name) if name else graph
 
 
@@ -77,6 +123,9 @@ def plan_for(graph: Graph, *, isa: str = "native", threads: int | None = None, r
 
     Raises `TargetError` for an ISA that this machine lacks, unless the code is not to `run_here`.
     """
+    from cnngen.backends.cpu.plan import plan_graph
+    from cnngen.passes import optimise
+
     count = threads if threads is not None else default_threads(graph)
     return plan_graph(optimise(graph), cpu_target.resolve(isa, count, run_here=run_here))
 
@@ -89,6 +138,10 @@ def default_threads(graph: Graph) -> int:
 
 def sources(plan: Plan) -> SourceTree:
     """The C sources and packed weights of a plan."""
+    from cnngen._version import __version__
+    from cnngen.backends.cpu import emit
+    from cnngen.backends.cpu.pack import pack
+
     return emit.emit(plan, pack(plan), __version__)
 
 
@@ -96,9 +149,17 @@ def build(
     plan: Plan, tree: SourceTree, compiler: Compiler, *, folder: Path | None = None, use_cache: bool = True
 ) -> Path:
     """The library of a source tree: from the cache, or compiled. `folder` gets every stage."""
+    from cnngen import cache
+    from cnngen.report.stages import write_stages
+
     if folder is not None:
         write_stages(plan, tree, folder)
-    return library_cache.library(tree, compiler, use_cache=use_cache, folder=folder)
+    return cache.library(tree, compiler, use_cache=use_cache, folder=folder)
+
+
+def load(library: Path, interface: Interface) -> loader.Library:
+    """The functions of a library, in this process."""
+    return loader.load(library, interface.symbol, len(interface.inputs), len(interface.outputs))
 
 
 def check_options(target_name: str, numerics: str, precision: str, tune: bool) -> None:

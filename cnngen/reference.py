@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from cnngen.errors import RunError
+from cnngen.feed import Feed, bind
 from cnngen.ir import Array, Graph, Input, Node
 from cnngen.ops import Bound
-
-Feed = Array | Sequence[Array] | Mapping[str, Array]
 
 
 def reference(graph: Graph, x: Feed, *, keep: bool = False) -> Array | list[Array] | dict[str, Array]:
@@ -37,19 +36,6 @@ def evaluate(node: Node, inputs: Sequence[Array]) -> Array:
 def bound(node: Node, inputs: Sequence[Array]) -> Bound:
     """One node's output in float64 with the error bound of a float32 kernel on these inputs."""
     return node.op.bound([np.asarray(x, np.float64) for x in inputs], _weights(node))
-
-
-def bind(inputs: Sequence[Input], x: Feed) -> list[tuple[Input, Array]]:
-    """Pair each input with its array, given one array, a sequence by order or a mapping by name."""
-    if isinstance(x, Mapping):
-        names = {tensor.name for tensor in inputs}
-        if set(x) != names:
-            raise RunError(f"inputs {sorted(x)} were given, the network takes {sorted(names)}")
-        return [(tensor, x[tensor.name]) for tensor in inputs]
-    arrays = [x] if isinstance(x, np.ndarray) or not isinstance(x, Sequence) else list(x)
-    if len(arrays) != len(inputs):
-        raise RunError(f"{len(arrays)} inputs were given, the network takes {len(inputs)}")
-    return list(zip(inputs, arrays, strict=True))
 
 
 def _as_batch(tensor: Input, array: Array) -> Array:

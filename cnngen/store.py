@@ -2,6 +2,7 @@
 
 ```
 <root>/                 0700, ours, not a link
+  manifests/<key>       what a request gave: its digest in the first line, then JSON
   entries/<key>/        one library, `entry.json` (name, digest, compiler), command.txt, build.log
   building/<key>/       a build in progress; belongs to the holder of the lock
   locks/<key>.lock      released by the system when its holder dies, however it dies
@@ -15,22 +16,30 @@ An entry appears by one rename and disappears by one rename, so readers need no 
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
-import secrets
 import shutil
 import stat
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from cnngen.digest import digest_file
 from cnngen.errors import CacheError
 
 KEPT_IN_QUARANTINE = 4
 KEPT_FAILURES = 32
+KEPT_MANIFESTS = 4096
+MAX_MANIFEST = 1 << 24
+"""Bytes that are read of a manifest; a longer one does not have its digest."""
+BESIDE = ".new-"
+"""Begins the name of a manifest that is being written."""
+
 GRACE = 600.0
 """Seconds after its last use in which an entry is not pruned: a process may be about to load it."""
 
@@ -60,6 +69,14 @@ class Found:
     """The result of a look into the store: a library that is whole, or what is wrong with the entry, or neither."""
 
     library: Path | None = None
+    damage: str | None = None
+
+
+@dataclass(frozen=True)
+class FoundManifest:
+    """A manifest that is whole, or what is wrong with it, or neither."""
+
+    body: dict[str, Any] | None = None
     damage: str | None = None
 
 
@@ -112,6 +129,41 @@ class Store:
             pass  # a cache that cannot be written still serves
         return Found(library)
 
+    def find_manifest(self, key: str) -> FoundManifest:
+        """Read a manifest and check it against its digest. Changes nothing."""
+        try:
+            descriptor = os.open(self.root / "manifests" / key, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+            try:
+                if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                    return FoundManifest(damage="it is not a file")
+                digest, _, text = os.read(descriptor, MAX_MANIFEST).partition(b"\n")
+            finally:
+                os.close(descriptor)
+        except FileNotFoundError:
+            return FoundManifest()
+        except OSError as error:
+            return FoundManifest(damage=error.strerror)
+        if digest != _manifest_digest(key, text):
+            return FoundManifest(damage="it does not have the digest it was stored with")
+        return FoundManifest(json.loads(text))
+
+    def write_manifest(self, key: str, body: Mapping[str, Any]) -> None:
+        """Put a manifest in place of the one of `key`, by one rename. Raises OSError."""
+        text = (json.dumps(body, indent=1) + "\n").encode()
+        folder = self._folder("manifests")
+        beside = folder / f"{BESIDE}{os.urandom(8).hex()}"
+        try:
+            with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "wb") as file:
+                file.write(_manifest_digest(key, text) + b"\n" + text)
+                file.flush()
+                os.fsync(file.fileno())
+            beside.replace(folder / key)
+        except BaseException:
+            with suppress(OSError):
+                beside.unlink()
+            raise
+        _sync(folder)
+
     @contextmanager
     def lock(self, key: str, seconds: float) -> Iterator[None]:
         """Hold the lock of `key`. Raises LockError after `seconds`, or at once where the file system has no locks."""
@@ -157,13 +209,14 @@ class Store:
         _sync(folder)
         return folder / key / library.name
 
-    def quarantine(self, key: str) -> None:
-        """Move a damaged entry aside, where nothing loads it; the caller holds the lock."""
+    def quarantine(self, key: str, kind: str = "entries") -> None:
+        """Move a damaged entry (or one of "manifests") aside, where nothing uses it; the caller holds the lock."""
         folder = self._folder("quarantine")
         with suppress(FileNotFoundError):
-            (self.root / "entries" / key).rename(folder / f"{key}.{secrets.token_hex(4)}")
+            (self.root / kind / key).rename(folder / f"{key}.{os.urandom(4).hex()}")
         for path in _oldest_first(folder)[:-KEPT_IN_QUARANTINE]:
-            shutil.rmtree(path, ignore_errors=True)
+            with suppress(OSError):
+                remove(path)
 
     def failed_folder(self, key: str) -> Path:
         """Where the log of a failed build is kept."""
@@ -208,21 +261,33 @@ class Store:
         freed = sum(entry.size for entry in self.entries())
         for folder in _children(self.root / "entries"):
             self._discard(folder)
-        for name in ("quarantine", "failed"):
+        for name in ("manifests", "quarantine", "failed"):
             shutil.rmtree(self.root / name, ignore_errors=True)
         self._sweep()
         return freed
 
     def _sweep(self) -> None:
-        """Delete abandoned build folders: those whose lock is free."""
+        """Delete abandoned build folders, those whose lock is free, and manifests whose library is gone."""
         for folder in _children(self.root / "building"):
             with suppress(LockError, OSError), self.lock(folder.name, 0):
                 shutil.rmtree(folder, ignore_errors=True)
+        manifests = _oldest_first(self.root / "manifests")
+        for number, path in enumerate(manifests):
+            with suppress(OSError):
+                if number < len(manifests) - KEPT_MANIFESTS or not self._is_of_use(path):
+                    path.unlink()
+
+    def _is_of_use(self, manifest: Path) -> bool:
+        """Whether the library of a manifest is there, or it is not finished yet."""
+        if manifest.name.startswith(BESIDE):
+            return time.time() - manifest.lstat().st_ctime < GRACE
+        body = self.find_manifest(manifest.name).body
+        return body is not None and (self.root / "entries" / body["library"]).is_dir()
 
     def _discard(self, folder: Path) -> None:
         """Delete an entry: renamed first, so that no reader sees half of it."""
         with suppress(OSError):
-            aside = self._folder("quarantine") / f"{folder.name}.{secrets.token_hex(4)}"
+            aside = self._folder("quarantine") / f"{folder.name}.{os.urandom(4).hex()}"
             folder.rename(aside)
             shutil.rmtree(aside, ignore_errors=True)
 
@@ -230,6 +295,29 @@ class Store:
         folder = self.root / name
         folder.mkdir(mode=0o700, exist_ok=True)
         return folder
+
+
+def cache_folder() -> Path | None:
+    """`$XDG_CACHE_HOME/cnngen`, or where the system keeps caches; None where neither is an absolute path."""
+    base = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    if base.is_absolute():
+        return base / "cnngen"
+    try:
+        if sys.platform == "linux":
+            folder = Path.home() / ".cache" / "cnngen"
+        else:
+            import platformdirs  # here, because it takes longer to import than a hit takes
+
+            folder = platformdirs.user_cache_path("cnngen")
+    except RuntimeError:  # there is no home folder
+        return None
+    return folder if folder.is_absolute() else None
+
+
+def open_store() -> Store | None:
+    """The store in the cache folder; None where there is no such folder. Raises what `Store` raises."""
+    root = cache_folder()
+    return None if root is None else Store(root)
 
 
 def verify_private(root: Path) -> None:
@@ -250,6 +338,11 @@ def verify_private(root: Path) -> None:
             f"the cache folder {root} can be written by others (mode {mode:04o})",
             remedy=f"if you trust what is in it: chmod 700 {root}; if not, remove it",
         )
+
+
+def _manifest_digest(key: str, text: bytes) -> bytes:
+    """Its key is part of it, so that a manifest under another name is not believed."""
+    return hashlib.sha256(key.encode() + b"\n" + text).hexdigest().encode()
 
 
 def _require_flock(path: Path) -> None:

@@ -21,8 +21,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from cnngen.errors import RunError
+from cnngen.feed import Feed, bind
 from cnngen.ir import Array, Graph, Node
-from cnngen.reference import Feed, bind, bound, evaluate
+from cnngen.reference import bound, evaluate
 from cnngen.report.verify_report import Comparison, LayerReport, Mismatch, OutputReport, Report
 from cnngen.verify_integers import IntegerCase, integer_cases, integer_twin
 

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from cnngen.backends.cpu.loader import FFI, Library
-from cnngen.backends.cpu.plan import Plan
 from cnngen.errors import RunError
 from cnngen.ir import Array
-from cnngen.plan.memory import View
+
+if TYPE_CHECKING:
+    from cnngen.backends.cpu.plan import Plan
+    from cnngen.plan.memory import View
 
 ALIGNMENT = 64
 """Bytes: an arena begins on a cache line."""
 
 
-def new_arena(plan: Plan, fill: float | None = None) -> Array:
-    """An arena for `plan` as a float32 array, aligned to a cache line; filled only where `fill` is given."""
-    size = 4 * plan.arena.size
+def new_arena(size: int, fill: float | None = None) -> Array:
+    """An arena of `size` bytes as a float32 array, aligned to a cache line; filled only where `fill` is given."""
     raw = np.empty(size + ALIGNMENT, np.uint8)
     start = -raw.ctypes.data % ALIGNMENT
     arena = raw[start : start + size].view(np.float32)
@@ -38,7 +40,7 @@ class Workspace:
         self._plan, self._library = plan, library
         self._inputs = list(inputs or (np.full(t.type.shape, fill, np.float32) for t in graph.inputs))
         self._outputs = [np.full(graph.types[name].shape, fill, np.float32) for name in graph.outputs]
-        self._arena = new_arena(plan, fill)
+        self._arena = new_arena(4 * plan.arena.size, fill)
         self._buffers = [[FFI.from_buffer(a) for a in group] for group in (self._inputs, self._outputs)]
         self._pointers = (
             FFI.new("const void *[]", self._buffers[0]),

@@ -19,6 +19,7 @@ from cnngen.backends.cpu.plan import Plan, plan_graph
 from cnngen.backends.cpu.target import EMULATED_SUFFIX, ISAS, Target, host_isas, resolve
 from cnngen.backends.sources import SourceTree
 from cnngen.cache import library
+from cnngen.interface import Interface, Stages
 from cnngen.ir import Graph
 from cnngen.network import Network
 
@@ -43,7 +44,9 @@ def native(graph: Graph, isa: str = "native", threads: int = 1, flags: Sequence[
     tree = pipeline.sources(plan)
     tree = replace(tree, flags=(*tree.flags, *flags))
     path = library(tree, find_compiler())
-    return Network(plan, loader.load(path, tree.name, len(graph.inputs), len(graph.outputs)), graph)
+    loaded = loader.load(path, tree.name, len(graph.inputs), len(graph.outputs))
+    stages = Stages(graph, plan)
+    return Network(Interface.of(stages), loaded, stages)
 
 
 def write_tree(tree: SourceTree, folder: Path) -> None:

@@ -13,9 +13,8 @@ from typing import Self
 
 import numpy as np
 
-from cnngen.backends.sources import SourceTree
+from cnngen.backends.sources import SourceTree, as_bytes
 from cnngen.errors import ToolchainError
-from cnngen.ir import Array
 
 CHUNK = 1 << 20
 
@@ -29,11 +28,6 @@ class FolderError(ToolchainError):
         if isinstance(problem, OSError):
             problem = problem.strerror or str(problem)
         return cls(f"cannot write to {folder}: {problem}", remedy="free some space, or choose another folder")
-
-
-def as_bytes(array: Array) -> memoryview:
-    """The bytes of an array in C order, without a copy where it is contiguous already."""
-    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
 
 
 def write_tree(tree: SourceTree, folder: Path) -> None:

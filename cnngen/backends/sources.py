@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
+import numpy as np
+
+from cnngen.digest import digest_bytes
 from cnngen.ir import Array
 
 
@@ -22,3 +27,27 @@ class SourceTree:
     units: tuple[str, ...]
     flags: tuple[str, ...]
     links: tuple[str, ...] = ()
+
+    @cached_property
+    def digest(self) -> bytes:
+        """SHA-256 over everything above. Reads every byte of the blobs once, and copies none."""
+        total = hashlib.sha256()
+
+        def add(data: bytes) -> None:
+            # Lengths and counts come first, so that no two trees give the same bytes.
+            total.update(len(data).to_bytes(8, "little") + data)
+
+        texts = [word for item in sorted(self.files.items()) for word in item]
+        for group in ([self.name], self.units, self.flags, self.links, texts):
+            add(b"%d" % len(group))
+            for text in group:
+                add(text.encode())
+        for name, blob in sorted(self.blobs.items()):
+            add(name.encode())
+            add(digest_bytes(as_bytes(blob)))
+        return total.digest()
+
+
+def as_bytes(array: Array) -> memoryview:
+    """The bytes of an array in C order, without a copy where it is contiguous already."""
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data

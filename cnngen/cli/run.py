@@ -86,19 +86,14 @@ def run(
 
 def _picture(net: Network, file: Path, mean: str, std: str, invert: bool) -> Array:
     from cnngen.errors import RunError
-    from cnngen.ops import Transpose
     from cnngen.pictures import load_picture
 
     if len(net.input_names) != 1 or len(net.input_shapes[0]) != 4:
         raise RunError(f"{file}: a picture fits a network with one image input only", remedy="give a .npz file")
-    channels_first = any(
-        isinstance(node.op, Transpose) and node.inputs == (net.source_graph.inputs[0].name,)
-        for node in net.source_graph.nodes
-    )
     shape = net.input_shapes[0][1:]
-    height, width, channels = (*shape[1:], shape[0]) if channels_first else shape
+    height, width, channels = (*shape[1:], shape[0]) if net.channels_first else shape
     pixels = load_picture(file, height, width, channels, mean=_numbers(mean), std=_numbers(std), invert=invert)
-    return pixels.transpose(2, 0, 1)[None].copy() if channels_first else pixels[None]
+    return pixels.transpose(2, 0, 1)[None].copy() if net.channels_first else pixels[None]
 
 
 def _numbers(text: str) -> list[float]:

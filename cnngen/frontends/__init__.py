@@ -1,4 +1,8 @@
-"""Front ends: whatever describes a network, to a `Graph` with weights and types."""
+"""Front ends: whatever describes a network, to a `Graph` with weights and types.
+
+What reads a spec is imported when one is read: a warm start only looks at the files, and a caller with
+a `Graph` needs neither PyYAML nor Pydantic.
+"""
 
 from __future__ import annotations
 
@@ -7,24 +11,29 @@ from dataclasses import replace
 from pathlib import Path
 
 from cnngen.errors import ModelError, SpecError
+from cnngen.frontends.record import Record
 from cnngen.ir import Graph, TensorType, verify_graph
-from cnngen.passes.infer_shapes import infer_shapes
 
 YAML_SUFFIXES = (".yaml", ".yml")
 
 
-def load(source: str | Path | Graph, *, weights: str | Path | None = None, batch: int = 1) -> Graph:
+def load(
+    source: str | Path | Graph, *, weights: str | Path | None = None, batch: int = 1, record: Record | None = None
+) -> Graph:
     """The network that `source` describes, typed and verified, for `batch` images at a time.
 
     `source` is the path of a YAML spec, or a `Graph`, which is returned as it is (with a `batch`
     other than 1, for that batch). `weights` is a .safetensors or .npz file that replaces the one the
-    spec names. Raises `SpecError`, `WeightsError`, and `ModelError` for a format that is not read.
+    spec names. `record` notes the files that are read and the warnings. Raises `SpecError`,
+    `WeightsError`, and `ModelError` for a format that is not read.
     """
     if isinstance(batch, bool) or not isinstance(batch, int) or batch < 1:
         raise SpecError(f"the batch is {batch!r}", remedy="give a whole number of at least 1")
     if isinstance(source, Graph):
         if weights is not None:
             raise SpecError("a Graph has its weights already", remedy="pass weights= with the path of a spec")
+        from cnngen.passes.infer_shapes import infer_shapes
+
         return verify_graph(infer_shapes(source if batch == 1 else _rebatch(source, batch)))
     if not isinstance(source, str | os.PathLike):
         raise SpecError(f"{type(source).__name__} is no network", remedy="give the path of a .yaml spec, or a Graph")
@@ -33,10 +42,10 @@ def load(source: str | Path | Graph, *, weights: str | Path | None = None, batch
         raise ModelError(
             f"{path}: the suffix {path.suffix!r} is not one that cnngen reads", remedy="give a .yaml or .yml spec"
         )
-    # Imported late: a caller with a Graph needs neither PyYAML nor Pydantic.
     from cnngen.frontends.yaml_spec import load_spec
 
-    return verify_graph(load_spec(path, weights=None if weights is None else Path(weights), batch=batch))
+    record = record or Record(digests=False)
+    return verify_graph(load_spec(path, weights=None if weights is None else Path(weights), batch=batch, record=record))
 
 
 def _rebatch(graph: Graph, batch: int) -> Graph:

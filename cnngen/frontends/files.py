@@ -10,6 +10,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 from cnngen.errors import CnngenError, Source, SpecError
+from cnngen.frontends.record import Place
+from cnngen.resources import specs_folder
+
+MAX_SPEC_BYTES = 1_000_000
 
 KINDS = {
     stat.S_IFDIR: "a folder",
@@ -51,6 +55,31 @@ def open_regular(
         after = os.fstat(descriptor)
         if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
             raise error(f"{subject}was changed while it was read", remedy="try again", source=source)
+
+
+def read_spec(path: Path, *, missing: str | None = None) -> bytes:
+    """The text of the spec at `path`. Raises `SpecError`, also where it is too large to be one."""
+    with open_regular(path, SpecError, missing=missing) as handle:
+        data = handle.read(MAX_SPEC_BYTES + 1)
+    if len(data) > MAX_SPEC_BYTES:
+        raise SpecError(
+            f"is larger than {MAX_SPEC_BYTES:,} bytes",
+            remedy="a spec holds no weights: put them into a weights file",
+            source=Source(str(path)),
+        )
+    return data
+
+
+def find_weights(folder: Path, name: str, source: Source) -> tuple[Path, Place]:
+    """The weights file `name` beside the spec; for a copy of a shipped spec alone, the one that cnngen ships.
+
+    `source` is where the spec names it. Raises `SpecError` where the name leads out of the folder.
+    """
+    file = inside(folder, name, what="the weights file", source=source)
+    if file.exists():
+        return file, "spec"
+    shipped = inside(specs_folder(), name, what="the weights file", source=source)
+    return (shipped, "shipped") if shipped.is_file() else (file, "spec")
 
 
 def inside(folder: Path, name: str, *, what: str, source: Source) -> Path:

@@ -6,7 +6,6 @@ Tensors are found as ``<layer>.<role>``, for example ``conv2d_1.weight``.
 from __future__ import annotations
 
 import difflib
-import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from types import MappingProxyType
 import numpy as np
 
 from cnngen.errors import CnngenError, Source, WeightsError, WeightsWarning
+from cnngen.frontends.record import Place, Record
 from cnngen.frontends.weight_files import Stored, WeightFile, open_weights
 from cnngen.frontends.weight_layouts import Format, Shape, layouts, other
 from cnngen.ir import Array, Graph, Node
@@ -35,18 +35,22 @@ def load_weights(
     convert: bool = False,
     strict: bool = False,
     source: Source | None = None,
+    record: Record,
+    origin: tuple[str, Place],
 ) -> Graph:
     """`graph`, whose types are inferred, with the weights of the file at `path`.
 
     With `convert`, float64, float16 and bfloat16 are converted to float32. NaN and infinity give a
-    `WeightsWarning`, or with `strict` an error. `source` is where the file was asked for. Raises
-    `WeightsError`, which lists all tensors that are missing, extra, or of the wrong shape or type.
+    `WeightsWarning`, or with `strict` an error. `source` is where the file was asked for, `origin` its
+    name there and where it was found; `record` notes both with the digest. Raises `WeightsError`,
+    which lists all tensors that are missing, extra, or of the wrong shape or type.
     """
     needed = needed_tensors(graph)
     with open_weights(path, place=source) as file:
         _verify_contents(file, needed, source_format, convert)
         arrays = {name: _read(file, name, needed[name], source_format) for name in needed}
-    _verify_values(arrays, Source(str(path)), strict)
+        record.read_weights(*origin, path, file.handle)
+    _verify_values(arrays, Source(str(path)), strict, record)
     result = attach(graph, arrays)
     _verify_variances(result, Source(str(path)))
     return result
@@ -117,7 +121,7 @@ def _type_problem(name: str, stored: Stored, convert: bool) -> list[str]:
     return [f"{name}: is {stored.dtype}, expected float32"]
 
 
-def _verify_values(arrays: Mapping[str, Array], source: Source, strict: bool) -> None:
+def _verify_values(arrays: Mapping[str, Array], source: Source, strict: bool, record: Record) -> None:
     """Warn of NaN and infinity, or raise where that is `strict`."""
     odd = {name: int(array.size - np.isfinite(array).sum()) for name, array in arrays.items()}
     found = [f"{name} ({count})" for name, count in odd.items() if count]
@@ -127,7 +131,7 @@ def _verify_values(arrays: Mapping[str, Array], source: Source, strict: bool) ->
     problem += f" and {len(found) - MAX_LISTED} more" if len(found) > MAX_LISTED else ""
     if strict:
         raise WeightsError(problem, remedy="train again, or leave strict: out", source=source)
-    warnings.warn(f"{source}: {problem}", WeightsWarning, stacklevel=2)
+    record.warn(f"{source}: {problem}", WeightsWarning)
 
 
 def _verify_variances(graph: Graph, source: Source) -> None:

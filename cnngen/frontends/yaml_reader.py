@@ -11,15 +11,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import yaml
 
 from cnngen.errors import Source, SpecError
-from cnngen.frontends.files import open_regular
 
-MAX_BYTES = 1_000_000
 MAX_DEPTH = 50
 MAX_VALUES = 200_000
 """Values in the document, aliases counted as often as they are used."""
@@ -75,21 +72,8 @@ def line_of(value: Value, path: tuple[int | str, ...], default: int) -> int:
     return line
 
 
-def read_yaml(path: Path, *, missing: str | None = None) -> YamlMap:
-    """The mapping in the file at `path`; raises `SpecError` naming the line."""
-    with open_regular(path, SpecError, missing=missing) as handle:
-        data = handle.read(MAX_BYTES + 1)
-    return parse_yaml(data, str(path))
-
-
 def parse_yaml(data: bytes, file: str) -> YamlMap:
-    """The mapping in a UTF-8 text; `file` is only for messages."""
-    if len(data) > MAX_BYTES:
-        raise SpecError(
-            f"is larger than {MAX_BYTES:,} bytes",
-            remedy="a spec holds no weights: put them into a weights file",
-            source=Source(file),
-        )
+    """The mapping in a UTF-8 text; `file` is only for messages. Raises `SpecError` naming the line."""
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -3,41 +3,44 @@
 from __future__ import annotations
 
 import re
-import warnings
 from pathlib import Path
 from typing import Any
 
 from cnngen.errors import Source, SpecError, WeightsWarning
 from cnngen.frontends.entries import Library
 from cnngen.frontends.fields import MAX_INTEGER
-from cnngen.frontends.files import inside
+from cnngen.frontends.files import find_weights, read_spec
 from cnngen.frontends.layers import Options
 from cnngen.frontends.network_builder import NetworkBuilder, Scope
 from cnngen.frontends.random_weights import random_weights
+from cnngen.frontends.record import Place, Record
 from cnngen.frontends.spec_models import InputSpec, Spec
 from cnngen.frontends.validate import validate
 from cnngen.frontends.weight_layouts import Format
 from cnngen.frontends.weights import load_weights
-from cnngen.frontends.yaml_reader import YamlMap, read_yaml
+from cnngen.frontends.yaml_reader import YamlMap, parse_yaml
 from cnngen.ir import Graph, Input, TensorType
 from cnngen.ops import Transpose
 from cnngen.passes.infer_shapes import infer_shapes
 from cnngen.resources import specs_folder
 
+GIVEN: Place = "given"
 TO_NHWC = (0, 2, 3, 1)
 TO_NCHW = (0, 3, 1, 2)
 
 
-def load_spec(path: Path, *, weights: Path | None = None, batch: int = 1) -> Graph:
+def load_spec(path: Path, *, weights: Path | None = None, batch: int = 1, record: Record) -> Graph:
     """The network in the spec at `path`, with its weights, typed.
 
-    `weights` replaces the weights file that the spec names. Raises `SpecError` and `WeightsError`.
+    `weights` replaces the weights file that the spec names; `record` notes what is read. Raises
+    `SpecError` and `WeightsError`.
     """
     shipped = ", ".join(sorted(file.name for file in specs_folder().glob("*.yaml")))
-    values = read_yaml(path, missing=f"the shipped specs ({shipped}) are in {specs_folder()}")
+    record.spec = read_spec(path, missing=f"the shipped specs ({shipped}) are in {specs_folder()}")
+    values = parse_yaml(record.spec, str(path))
     spec = validate(Spec, values, str(path))
     graph = infer_shapes(_network(spec, values, path, batch))
-    return _with_weights(graph, spec, values, path, weights)
+    return _with_weights(graph, spec, values, path, weights, record)
 
 
 def _network(spec: Spec, values: YamlMap, path: Path, batch: int) -> Graph:
@@ -121,35 +124,25 @@ def _name_of(path: Path) -> str:
     return re.sub(r"[^A-Za-z0-9_-]", "_", path.stem)[:64] or "network"
 
 
-def _with_weights(graph: Graph, spec: Spec, values: YamlMap, path: Path, override: Path | None) -> Graph:
+def _with_weights(
+    graph: Graph, spec: Spec, values: YamlMap, path: Path, override: Path | None, record: Record
+) -> Graph:
     """`graph` with the weights that the spec asks for, or with those in the file `override`."""
     line = values["weights"].lines.get("file") if isinstance(values["weights"], YamlMap) else None
-    place = Source(str(path), line or values.lines["weights"])
+    source = Source(str(path), line or values.lines["weights"])
     chw = any(tensor.layout == "chw" for tensor in _inputs(spec).values())
     weights_format = _format(spec, "chw" if chw else "hwc")
-    if isinstance(spec.weights, str):
-        if override is None:
-            return random_weights(graph, spec.seed)
-        return load_weights(graph, override, weights_format, source=Source(str(override)))
-    if override is None and spec.weights.file is None:
-        raise SpecError("weights: names no file", remedy="add `file:`, or pass a weights file", source=place)
-    if override is None:
-        file = _beside_or_shipped(path.parent, spec.weights.file or "", place)
+    if override is not None:
+        file, origin, source = override, (str(override), GIVEN), Source(str(override))
+    elif isinstance(spec.weights, str):
+        return random_weights(graph, spec.seed)
+    elif spec.weights.file is None:
+        raise SpecError("weights: names no file", remedy="add `file:`, or pass a weights file", source=source)
     else:
-        file, place = override, Source(str(override))
-    return load_weights(
-        graph, file, weights_format, convert=spec.weights.convert, strict=spec.weights.strict, source=place
-    )
-
-
-def _beside_or_shipped(folder: Path, name: str, place: Source) -> Path:
-    """The weights file `name` beside the spec; for a copy of a shipped spec alone, the one that cnngen ships."""
-    file = inside(folder, name, what="the weights file", source=place)
-    if file.exists():
-        return file
-    shipped = inside(specs_folder(), name, what="the weights file", source=place)
-    if not shipped.is_file():
-        return file
-    text = f"{place}: there is no {name} beside the spec; using the one that cnngen ships; copy it there to be sure"
-    warnings.warn(text, WeightsWarning, stacklevel=2)
-    return shipped
+        file, place = find_weights(path.parent, spec.weights.file, source)
+        origin = (spec.weights.file, place)
+        if place == "shipped":
+            text = f"there is no {origin[0]} beside the spec; using the one that cnngen ships; copy it there to be sure"
+            record.warn(f"{source}: {text}", WeightsWarning)
+    options = {} if isinstance(spec.weights, str) else {"convert": spec.weights.convert, "strict": spec.weights.strict}
+    return load_weights(graph, file, weights_format, **options, source=source, record=record, origin=origin)

@@ -11,7 +11,7 @@ import pytest
 
 from cnngen.errors import SpecError
 from cnngen.frontends import load
-from cnngen.frontends.yaml_reader import MAX_BYTES
+from cnngen.frontends.files import MAX_SPEC_BYTES
 from tests.specs import HEADER, network, parse, refusal, write
 
 CONV = "conv2d: {name: c, filters: 4, kernel: 3}"
@@ -77,7 +77,7 @@ def test_case_23_huge_file(tmp_path: Path) -> None:
 
 def test_case_23_a_file_of_the_largest_size(tmp_path: Path) -> None:
     text = network(CONV) + "#" * 999_000
-    assert len(text) < MAX_BYTES
+    assert len(text) < MAX_SPEC_BYTES
     assert len(parse(tmp_path, text).nodes) == 1
     refusal(tmp_path, "{" + "a: [1, 2], " * 90_000, "given twice", line=1)
 
@@ -188,7 +188,8 @@ def test_case_29_numbers_of_many_digits(tmp_path: Path) -> None:
 
 
 def test_case_30_many_layers(tmp_path: Path) -> None:
-    refusal(tmp_path, network(*["relu"] * 100_000)[:MAX_BYTES], "more than 10,000 layers", "fewer layers", line=10_005)
+    text = network(*["relu"] * 100_000)[:MAX_SPEC_BYTES]
+    refusal(tmp_path, text, "more than 10,000 layers", "fewer layers", line=10_005)
 
 
 def test_case_30_unrolling(tmp_path: Path) -> None:

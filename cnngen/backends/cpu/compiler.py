@@ -1,4 +1,4 @@
-"""Finds the C compiler, and learns who it is in one short run."""
+"""Finds the C compiler, and learns who it is in one short run; or, from files alone, whether it is still the same."""
 
 from __future__ import annotations
 
@@ -13,13 +13,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from cnngen.backends.process import Processes
 from cnngen.errors import ToolchainError
 
 Kind = Literal["gcc", "clang", "zig"]
 
 VARIABLES = ("CNNGEN_CC", "CC")
 CANDIDATES = ("gcc", "cc", "clang")
+ENVIRONMENT = (
+    *VARIABLES,
+    *("COMPILER_PATH", "GCC_EXEC_PREFIX", "CCC_OVERRIDE_OPTIONS", "CPATH", "C_INCLUDE_PATH", "LIBRARY_PATH"),
+    *("SDKROOT", "MACOSX_DEPLOYMENT_TARGET", "ZIG_LIB_DIR"),
+)
+"""Variables that change which compiler is run, or what it makes of the same command."""
+
+LAUNCHERS = ("ccache", "distcc", "icecc", "sccache")
+
 PROBE_SECONDS = 30.0
 INSTALL = "install gcc or clang, or the compiler that comes as a Python package: pip install 'cnngen[zig]'"
 
@@ -57,6 +65,66 @@ def find_compiler() -> Compiler:
         return _probe(zig)
     tried = f" ({'; '.join(failures)})" if failures else ""
     raise ToolchainError(f"no C compiler: none of {', '.join(CANDIDATES)} works on the PATH{tried}", remedy=INSTALL)
+
+
+def surroundings() -> list[str]:
+    """All that `find_compiler` goes by, as text, without running anything: the same text, the same answer.
+
+    That is the variables, and path, size and time of change of each program that may be asked. What a driver
+    starts in its turn is not in it: see `generator`.
+    """
+    facts = [f"{name}={os.environ.get(name)}" for name in ENVIRONMENT]
+    text = next((text for variable in VARIABLES if (text := os.environ.get(variable, "").strip())), "")
+    try:
+        words = shlex.split(text)
+    except ValueError:
+        return facts  # `find_compiler` refuses it
+    found = [program for word in words or CANDIDATES if (program := shutil.which(word))]
+    if not words:
+        found += (_zig_package() or ())[:1]
+    if any(_looks_further(program) for program in found):
+        facts.append(f"PATH={os.environ.get('PATH')}")
+    return facts + [file_facts(program) for program in found]
+
+
+def _looks_further(program: str) -> bool:
+    """Whether a program starts a compiler that it finds on the PATH: a known launcher, or a script."""
+    path = Path(program).resolve()
+    if path.stem in LAUNCHERS:
+        return True
+    try:
+        with path.open("rb") as file:
+            return file.read(2) == b"#!"
+    except OSError:
+        return False
+
+
+def file_facts(path: str) -> str:
+    """A file by path, size and time of change: what tells one installed program from the next."""
+    try:
+        status = os.stat(path)  # noqa: PTH116  # on every warm start
+    except OSError as error:
+        return f"{path}: {error.strerror}"
+    return f"{os.path.realpath(path)} {status.st_size} {status.st_mtime_ns}"
+
+
+def generator(compiler: Compiler) -> str:
+    """The program that a driver, or a script in front of it, starts to generate code; the driver where it cannot say.
+
+    It may change behind a wrapper such as ccache, whose own file stays the same.
+    """
+    program = {"gcc": "cc1", "clang": "clang"}.get(compiler.kind)
+    if program is not None:
+        from cnngen.backends.process import Processes
+
+        try:
+            finished = Processes(seconds=PROBE_SECONDS).run((*compiler.command, f"-print-prog-name={program}"))
+        except OSError:
+            return compiler.command[0]
+        path = Path(finished.output.strip())
+        if finished.ok and path.is_absolute() and os.access(path, os.X_OK):
+            return str(path)
+    return compiler.command[0]
 
 
 def _from_variable(variable: str, text: str) -> Compiler:
@@ -101,6 +169,8 @@ def _ask(command: tuple[str, ...], size: int, modified: int) -> Compiler:
 
     The driver's size and time of change go into the identity because `zig cc -v` does not name zig's own version.
     """
+    from cnngen.backends.process import Processes  # here: a warm start asks nobody
+
     shown = f"`{shlex.join((*command, '-v'))}`"
     try:
         finished = Processes(seconds=PROBE_SECONDS, env={**os.environ, "LC_ALL": "C"}).run((*command, "-v"))

@@ -1,0 +1,55 @@
+"""What the caller of a compiled network sees: names, shapes, target. A native call needs no more than that."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from cnngen.ir import Graph, Input
+
+if TYPE_CHECKING:
+    from cnngen.backends.cpu.plan import Plan
+
+
+class Stages(NamedTuple):
+    """What a network was made from: the graph as it was read, and the plan, which holds the optimised one."""
+
+    source_graph: Graph
+    plan: Plan
+
+
+@dataclass(frozen=True)
+class Interface:
+    """A compiled network from outside.
+
+    `symbol` begins the names of its C functions; `inputs` and `outputs` have shapes with the compiled
+    batch, in the network's own layout, where images have channels last or, if `channels_first`, first.
+    """
+
+    name: str
+    symbol: str
+    isa: str
+    threads: int
+    inputs: tuple[Input, ...]
+    outputs: tuple[Input, ...]
+    arena_bytes: int
+    channels_first: bool
+
+    @staticmethod
+    def of(stages: Stages) -> Interface:
+        """The interface of the network that is made from `stages`."""
+        from cnngen.backends.cpu.emit import c_identifier
+        from cnngen.ops import Transpose
+
+        source, plan = stages
+        images = {tensor.name for tensor in source.inputs}
+        return Interface(
+            plan.name,
+            c_identifier(plan.name),
+            plan.target.name,
+            plan.target.threads,
+            plan.graph.inputs,
+            tuple(Input(name, plan.graph.types[name]) for name in plan.graph.outputs),
+            4 * plan.arena.size,
+            any(isinstance(node.op, Transpose) and not images.isdisjoint(node.inputs) for node in source.nodes),
+        )
