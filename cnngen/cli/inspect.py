@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -28,6 +29,9 @@ def inspect(
     plan: Annotated[
         bool, typer.Option("--plan", help="Print the compiled steps, kernels and memory in place of the layers.")
     ] = False,
+    html: Annotated[
+        Path | None, typer.Option("--html", metavar="FILE", help="Write a page with drawings for a browser.")
+    ] = None,
     isa: IsaOption = "native",
     threads: ThreadsOption = None,
     _debug: DebugOption = False,
@@ -43,22 +47,33 @@ def inspect(
       cnngen inspect resnet50 --json
 
       cnngen inspect lenet --plan --isa avx512-emulated
+
+      cnngen inspect lenet --html lenet.html
     """
     from cnngen import pipeline
 
+    if html and (json or plan):
+        raise typer.BadParameter(f"--html writes a page; leave out {'--json' if json else '--plan'}")
     graph = pipeline.load_graph(find_spec(spec), weights=weights, batch=batch)
+    compiled = pipeline.plan_for(graph, isa=isa, threads=threads, run_here=False)
     if plan:
         from cnngen.report.stages import plan_text
 
         if json:
             raise typer.BadParameter("--plan prints text; leave out --json")
-        typer.echo(plan_text(pipeline.plan_for(graph, isa=isa, threads=threads, run_here=False)), nl=False)
+        typer.echo(plan_text(compiled), nl=False)
+        return
+    if html:
+        from cnngen.report.html.page import html_report
+
+        html.write_text(html_report(graph, compiled), encoding="utf-8")
+        typer.echo(f"wrote {html}: open it in a browser")
         return
     from cnngen.report.inspect import MemorySummary, inspect_json, inspect_table
+    from cnngen.report.plan_data import layer_code
 
-    arena = pipeline.plan_for(graph, isa=isa, threads=threads, run_here=False).arena
-    memory = MemorySummary(4 * arena.size, 4 * arena.lower_bound)
+    memory = MemorySummary(4 * compiled.arena.size, 4 * compiled.arena.lower_bound)
     if json:
-        print_json(inspect_json(graph, memory))
+        print_json(inspect_json(graph, memory, layer_code(graph, compiled)))
     else:
         inspect_table(graph, console(), memory)

@@ -13,6 +13,7 @@ from cnngen.analysis.receptive_field import ReceptiveField, receptive_fields
 from cnngen.ir import Graph
 from cnngen.ops import BatchNorm
 from cnngen.report.inspect_ops import describe
+from cnngen.report.plan_data import LayerCode
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ def inspect_rows(graph: Graph) -> Inspection:
             inputs=node.inputs,
             shape=graph.types[node.name].shape,
             cost=layer_cost(graph, node),
-            field={origin: _field_row(field) for origin, field in fields[node.name].items()},
+            field={origin: field_row(field) for origin, field in fields[node.name].items()},
             file=node.source.file if node.source else None,
             line=node.source.line if node.source else None,
         )
@@ -101,8 +102,14 @@ def inspect_rows(graph: Graph) -> Inspection:
     )
 
 
-def inspect_json(graph: Graph, memory: MemorySummary | None = None) -> dict[str, Any]:
-    """The same as plain dictionaries, lists, strings and numbers, ready for `json.dumps`."""
+def inspect_json(
+    graph: Graph, memory: MemorySummary | None = None, code: Mapping[str, LayerCode] | None = None
+) -> dict[str, Any]:
+    """The same as plain dictionaries, lists, strings and numbers, ready for `json.dumps`.
+
+    With `code`, every layer also has its `kernels` and, where another layer's kernel computes it, that
+    layer as `merged_into`.
+    """
     inspection = inspect_rows(graph)
     return {
         "name": inspection.name,
@@ -115,9 +122,11 @@ def inspect_json(graph: Graph, memory: MemorySummary | None = None) -> dict[str,
                 "inputs": list(layer.inputs),
                 "shape": list(layer.shape),
                 **asdict(layer.cost),
+                "intensity": layer.cost.intensity,
                 "receptive_field": {origin: _listed(asdict(field)) for origin, field in layer.field.items()},
                 "file": layer.file,
                 "line": layer.line,
+                **(_code(code[layer.name]) if code else {}),
             }
             for layer in inspection.layers
         ],
@@ -137,7 +146,12 @@ def inspect_json(graph: Graph, memory: MemorySummary | None = None) -> dict[str,
     }
 
 
-def _field_row(field: ReceptiveField) -> FieldRow:
+def _code(code: LayerCode) -> dict[str, Any]:
+    return {"kernels": list(code.kernels), "merged_into": code.merged_into}
+
+
+def field_row(field: ReceptiveField) -> FieldRow:
+    """The numbers of a field that tables and data show."""
     height, width = field.axes
     return FieldRow(
         size=(height.size, width.size),

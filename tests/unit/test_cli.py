@@ -92,6 +92,8 @@ def test_help_lists_commands_and_exit_codes() -> None:
         ["bench", "small.yaml", "--rounds", "many"],
         ["run", "small.yaml"],
         ["inspect", "small.yaml", "--plan", "--json"],
+        ["inspect", "small.yaml", "--html", "small.html", "--json"],
+        ["inspect", "small.yaml", "--html", "small.html", "--plan"],
     ],
 )
 def test_bad_usage_is_exit_2_and_says_how(spec: Path, arguments: list[str]) -> None:
@@ -231,8 +233,23 @@ def test_inspect_prints_layers_and_the_same_as_data(spec: Path) -> None:
     assert table.exit_code == 0
     for text in ("c1", "scores", "softmax"):
         assert text in table.stdout
-    data = invoke("inspect", "small.yaml", "--json")
-    assert "c1" in json.dumps(json.loads(data.stdout))
+    data = json.loads(invoke("inspect", "small.yaml", "--json", "--isa", "scalar").stdout)
+    assert data["layers"][0]["name"] == "c1"
+    assert data["layers"][0]["kernels"][0].endswith("__scalar")
+    assert data["layers"][0]["intensity"] > 0
+
+
+def test_inspect_html_writes_a_page(spec: Path) -> None:
+    result = invoke("inspect", "small.yaml", "--html", "small.html", "--isa", "scalar")
+    assert (result.exit_code, result.stdout) == (0, "wrote small.html: open it in a browser\n")
+    page = Path("small.html").read_text(encoding="utf-8")
+    assert page.lstrip().startswith("<!DOCTYPE html>")
+    assert "conv2d_3x3s1_c1_o4" in page
+
+
+def test_inspect_html_says_where_it_cannot_write(spec: Path) -> None:
+    result = invoke("inspect", "small.yaml", "--html", "nowhere/small.html")
+    assert (result.exit_code, result.stderr) == (2, "nowhere/small.html: No such file or directory\n")
 
 
 def test_inspect_plan_shows_steps_and_kernels(spec: Path) -> None:
