@@ -82,7 +82,7 @@ def relative(actual: np.ndarray, value: np.ndarray) -> float:
 
 @pytest.fixture(scope="module")
 def limits(net: cnngen.Network, photographs: np.ndarray) -> tuple[np.ndarray, float, float]:
-    """The float64 reference of the spec, an estimate of float32 rounding errors, the limit that `verify` makes of it."""
+    """The float64 reference of the spec, an estimate of float32 rounding errors, and the limit of `verify`."""
     return rounding_limits(net.source_graph, {net.input_names[0]: photographs})[net.output_names[0]]
 
 
