@@ -27,10 +27,18 @@ from cnngen.ops import (
     Bound,
     Conv2D,
     Dense,
+    Div,
+    Elementwise,
     GlobalPool2D,
+    Maximum,
+    Minimum,
     Movement,
+    Mul,
+    Op,
     Pool2D,
+    PRelu,
     Softmax,
+    Sub,
 )
 from cnngen.report.verify_report import Exactness
 
@@ -90,7 +98,7 @@ def _with_repeats(node: Node, case: IntegerCase) -> IntegerCase:
 def activation_of(node: Node) -> Activation | None:
     """The activation function that the node ends with."""
     op = node.op
-    return op.activation if isinstance(op, Conv2D | Dense | Add | Activate) else None
+    return op.activation if isinstance(op, Conv2D | Dense | Elementwise | Activate) else None
 
 
 def _case(node: Node, types: Sequence[TensorType], rng: np.random.Generator) -> IntegerCase:
@@ -101,9 +109,23 @@ def _case(node: Node, types: Sequence[TensorType], rng: np.random.Generator) -> 
             return _sum_of_products(node, types, taps, rng)
         case Dense():
             return _sum_of_products(node, types, types[0].shape[1], rng)
-        case Add():
+        case Add() | Sub() | Maximum() | Minimum():
             inputs = tuple(_integers(t.shape, max(2, 8 // len(types)), rng) for t in types)
             return _activated(node, inputs, {}, "integers")
+        case Mul():
+            # In quarters: the product of all of them stays below 2^24 of its units.
+            largest = min(LARGEST, int(INTEGER_RANGE ** (1 / len(types))))
+            inputs = tuple(_integers(t.shape, largest, rng) / np.float32(4) for t in types)
+            return _activated(node, inputs, {}, f"factors of at most {largest} quarters")
+        case Div():
+            powers = rng.choice([-1, 1], types[1].shape) * np.exp2(rng.integers(-3, 4, types[1].shape))
+            inputs = (_integers(types[0].shape, 99, rng), np.asarray(powers, np.float32))
+            return _activated(node, inputs, {}, "integers divided by powers of two")
+        case PRelu():
+            slopes = rng.choice([-1, 1], types[0].shape[-1]) * np.exp2(rng.integers(-3, 2, types[0].shape[-1]))
+            weights = {"alpha": np.asarray(slopes, np.float32)}
+            inputs = (_integers(types[0].shape, 9999, rng),)
+            return IntegerCase(inputs, weights, "exact", "integers times powers of two")
         case Activate():
             return _activated(node, (_integers(types[0].shape, 128, rng) / np.float32(16),), {}, "sixteenths")
         case Pool2D(reduction="avg") | GlobalPool2D(reduction="avg"):
@@ -168,8 +190,8 @@ def _exact_on_integers(activation: Activation) -> bool:
     return False
 
 
-def _without_activation(op: object) -> Conv2D | Dense | Add:
-    assert isinstance(op, Conv2D | Dense | Add)
+def _without_activation(op: Op) -> Op:
+    assert isinstance(op, Conv2D | Dense | Elementwise)
     return replace(op, activation=None)
 
 

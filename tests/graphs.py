@@ -39,12 +39,17 @@ from cnngen.ops import (
     Concat,
     Conv2D,
     Dense,
+    Div,
     Flatten,
     GlobalPool2D,
     Identity,
+    Maximum,
+    Mul,
     Op,
     Pool2D,
+    PRelu,
     Softmax,
+    Sub,
     Transpose,
     Upsample,
 )
@@ -297,6 +302,28 @@ def encoder_decoder() -> Graph:
     return net.graph("map", net.add(Upsample((3, 2)), "map", name="enlarged"))
 
 
+def squeeze_excitation() -> Graph:
+    """A block with squeeze and excitation (Hu et al., 2018) and a shortcut, PReLU, then an image without its mean."""
+    net = Builder((1, 7, 6, 5), name="squeeze_excitation")
+    net.add(Conv2D(12, (3, 3), padding=SAME3))
+    body = net.add(PRelu(), name="body")
+    net.add(GlobalPool2D("avg"))
+    net.add(Conv2D(3, (1, 1)))
+    net.add(Activate(Activation("silu")))
+    net.add(Conv2D(12, (1, 1)))
+    gate = net.add(Activate(Activation("sigmoid")), name="gate")
+    net.add(Mul(), body, gate, name="scaled")
+    net.add(Conv2D(12, (1, 1)), "x", name="shortcut")
+    net.add(Add(), "scaled", "shortcut", name="sum")
+    block = net.add(RELU, name="block")
+    mean = net.add(GlobalPool2D("avg"), block, name="mean")
+    centred = net.add(Sub(), block, mean, name="centred")
+    largest = net.add(GlobalPool2D("max"), block, name="largest")
+    net.add(Maximum(), largest, mean, name="scale")
+    net.add(Div(Activation("tanh")), centred, net.add(Activate(Activation("softplus")), "scale"), name="normalised")
+    return net.graph("normalised", net.add(Flatten(), mean, name="features"))
+
+
 def ceil_pools() -> Graph:
     """Pooling with ceil_mode, dilation and padding, with and without the padding in the average."""
     net = Builder((2, 10, 9, 3), name="ceil_pools")
@@ -345,6 +372,7 @@ EXAMPLES: dict[str, Callable[[], Graph]] = {
         channels_first,
         two_inputs,
         encoder_decoder,
+        squeeze_excitation,
         ceil_pools,
         every_activation,
     )

@@ -20,12 +20,18 @@ from cnngen.ops import (
     Concat,
     Conv2D,
     Dense,
+    Div,
     Flatten,
     GlobalPool2D,
     Identity,
+    Maximum,
+    Minimum,
+    Mul,
     Op,
     Pool2D,
+    PRelu,
     Softmax,
+    Sub,
     Transpose,
     Upsample,
 )
@@ -52,13 +58,16 @@ ACTIVATIONS = (
 """Parameters are exact in float32, so that every implementation computes with the same ones."""
 
 
+IMAGE = (2, 9, 8, 4)
+
+
 @dataclass(frozen=True)
 class Case:
     op: Op
     shapes: tuple[Shape, ...]
 
 
-def _image(op: Op, shape: Shape = (2, 9, 8, 4), inputs: int = 1) -> Case:
+def _image(op: Op, shape: Shape = IMAGE, inputs: int = 1) -> Case:
     return Case(op, (shape,) * inputs)
 
 
@@ -98,6 +107,8 @@ CASES: dict[str, Case] = {
     "dense_no_bias": Case(Dense(1, use_bias=False), ((1, 7),)),
     "dense_activation": Case(Dense(6, activation=RELU), ((3, 10),)),
     **{activation.function: _image(Activate(activation)) for activation in ACTIVATIONS},
+    "prelu": _image(PRelu()),
+    "prelu_of_features": Case(PRelu(), ((3, 10),)),
     "activation_of_features": Case(Activate(Activation("tanh")), ((3, 10),)),
     "batch_norm": _image(BatchNorm()),
     "batch_norm_epsilon": _image(BatchNorm(epsilon=0.125)),
@@ -108,6 +119,23 @@ CASES: dict[str, Case] = {
     "lrn_wider_than_channels": _image(LRN(9, 0.25, 0.5, 1.0)),
     "add": _image(Add(), inputs=2),
     "add_three": _image(Add(activation=RELU), inputs=3),
+    "add_channels": Case(Add(), (IMAGE, (2, 1, 1, 4))),
+    "add_all_ways": Case(Add(RELU), ((2, 9, 1, 4), (2, 1, 8, 1), IMAGE, (2, 1, 1, 1))),
+    "add_features": Case(Add(), ((3, 10), (3, 1))),
+    "sub": _image(Sub(), inputs=2),
+    "sub_rows": Case(Sub(RELU), ((2, 9, 1, 1), IMAGE)),
+    "mul": _image(Mul(), inputs=2),
+    "mul_gate": Case(Mul(), (IMAGE, (2, 1, 1, 4))),
+    "mul_mask": Case(Mul(), ((2, 9, 8, 1), IMAGE)),
+    "mul_three": Case(Mul(Activation("relu6")), (IMAGE, (2, 1, 8, 4), (2, 9, 8, 1))),
+    "mul_features": Case(Mul(), ((3, 1), (3, 10))),
+    "div": _image(Div(), inputs=2),
+    "div_channels": Case(Div(Activation("tanh")), (IMAGE, (2, 1, 1, 4))),
+    "div_of_one": Case(Div(), ((2, 1, 1, 1), IMAGE)),
+    "maximum": _image(Maximum(), inputs=2),
+    "maximum_columns": Case(Maximum(), (IMAGE, (2, 1, 8, 1), IMAGE)),
+    "minimum": _image(Minimum(), inputs=2),
+    "minimum_pixel": Case(Minimum(RELU), ((2, 1, 1, 4), IMAGE)),
     "concat": Case(Concat(), ((2, 3, 4, 5), (2, 3, 4, 1), (2, 3, 4, 2))),
     "concat_features": Case(Concat(), ((2, 5), (2, 3))),
     "flatten_hwc": _image(Flatten("hwc")),

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from itertools import groupby
 
 import numpy as np
@@ -163,13 +164,13 @@ def mixed_jumps(facts: Facts) -> Iterator[LintWarning]:
     for node in facts.graph.nodes:
         for origin, field in facts.fields[node.name].items():
             before = [facts.fields[name][origin] for name in node.inputs if origin in facts.fields[name]]
-            if not field.clear and all(other.clear for other in before):
-                jumps = sorted({path.jump for axis in field.axes if not axis.clear for path in axis.paths})
+            jumps = _jumps(field)
+            if jumps and not any(_jumps(other) for other in before):
                 yield _warning(
                     facts,
                     "mixed-jumps",
                     node.name,
-                    f"its inputs step over {_input(facts, origin)} by {' and '.join(map(str, jumps))} pixels "
+                    f"its inputs step over {_input(facts, origin)} by {' and '.join(map(str, sorted(jumps)))} pixels "
                     "an element, so equal positions do not show the same place",
                     "give the branches the same product of strides",
                 )
@@ -306,6 +307,12 @@ def _has_gaps(mask: Array) -> bool:
     """Whether something is left out between things that are not."""
     taken = np.flatnonzero(mask)
     return len(taken) > 0 and bool(taken[-1] - taken[0] + 1 > len(taken))
+
+
+def _jumps(field: ReceptiveField) -> set[Fraction]:
+    """The jumps along the axes on which paths disagree; what sees the same from everywhere (jump 0) agrees with all."""
+    found = [{path.jump for path in axis.paths if path.jump} for axis in field.axes]
+    return set().union(*(jumps for jumps in found if len(jumps) > 1))
 
 
 def _ranges(indices: Array, most: int = 3) -> str:

@@ -27,7 +27,7 @@ from fractions import Fraction
 import numpy as np
 
 from cnngen.ir import Array, Graph, Node, TensorType
-from cnngen.ops import POINTWISE, Conv2D, Everything, Softmax, Transpose, Window
+from cnngen.ops import POINTWISE, Conv2D, Elementwise, Everything, Softmax, Transpose, Window
 
 NOTHING = np.iinfo(np.int64).max
 """Start of a field that is empty because a window lies in the padding as a whole; stop is -1."""
@@ -208,6 +208,8 @@ def step(node: Node, types: Sequence[TensorType], position: int) -> Window | Eve
     """What `node` sees of its input number `position`."""
     if isinstance(node.op, Conv2D) and position == 1:
         return POINTWISE  # the residual
+    if isinstance(node.op, Elementwise):
+        return node.op.seen(types, position)
     if isinstance(node.op, Softmax) and len(types[0].shape) == 2:
         return Everything()  # the axis it normalises holds the positions too
     if isinstance(node.op, Transpose) and node.op.axes not in ((0, 2, 3, 1), (0, 3, 1, 2)):
@@ -234,6 +236,9 @@ def slid(field: AxisField, window: Window, axis: int, positions: int) -> AxisFie
     begin = window.padding[2 * axis]
     stride, repeat = window.stride[axis], window.repeat[axis]
     paths = []
+    if repeat > 1 and field.positions == 1:  # a single position, repeated: all elements see the same
+        start, stop = field.interval(0)
+        field = replace(field, paths=(Path(0, (start,), (stop,)),))
     for path in field.paths:
         # After so many steps the window stands as it did, whole turns of the path further on.
         turn = repeat * path.period

@@ -223,14 +223,53 @@ class LRN(Layer, kind="lrn"):
         return ops.LRN(self.size, self.alpha, self.beta, self.bias)
 
 
-class Add(Layer, kind="add"):
-    """Sum of the `inputs`, which have one shape. Becomes `ops.Add`."""
+class Elementwise(Layer):
+    """Base of the arithmetic on several inputs, broadcast as in NumPy: sizes are equal, or 1 along an axis."""
 
     arity = None
+    op: ClassVar[type[ops.Elementwise]]
     activation: ActivationField = None
 
-    def lower(self, inputs: Types, options: Options) -> ops.Add:
-        return ops.Add(self.activation)
+    def lower(self, inputs: Types, options: Options) -> ops.Op:
+        op = self.op(self.activation)
+        assert isinstance(op, ops.Op)
+        return op
+
+
+class Add(Elementwise, kind="add"):
+    """Sum of the `inputs`, broadcast against each other. Becomes `ops.Add`."""
+
+    op = ops.Add
+
+
+class Sub(Elementwise, kind="sub"):
+    """The first of two `inputs` less the second, broadcast against each other. Becomes `ops.Sub`."""
+
+    op = ops.Sub
+
+
+class Mul(Elementwise, kind="mul"):
+    """Product of the `inputs`, broadcast against each other. Becomes `ops.Mul`."""
+
+    op = ops.Mul
+
+
+class Div(Elementwise, kind="div"):
+    """The first of two `inputs` over the second, broadcast against each other. Becomes `ops.Div`."""
+
+    op = ops.Div
+
+
+class Maximum(Elementwise, kind="maximum"):
+    """The largest of the `inputs`, broadcast against each other. Becomes `ops.Maximum`."""
+
+    op = ops.Maximum
+
+
+class Minimum(Elementwise, kind="minimum"):
+    """The smallest of the `inputs`, broadcast against each other. Becomes `ops.Minimum`."""
+
+    op = ops.Minimum
 
 
 class Concat(Layer, kind="concat"):
@@ -278,6 +317,16 @@ class Dropout(Layer, kind="dropout"):
 
     def lower(self, inputs: Types, options: Options) -> ops.Identity:
         return ops.Identity()
+
+
+class PRelu(Layer, kind="prelu"):
+    """``x`` where it is positive, ``alpha x`` elsewhere, with an `alpha` for each channel. Becomes `ops.PRelu`.
+
+    Weights: `alpha`.
+    """
+
+    def lower(self, inputs: Types, options: Options) -> ops.PRelu:
+        return ops.PRelu()
 
 
 class ActivationLayer(Layer):

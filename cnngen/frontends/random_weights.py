@@ -9,7 +9,7 @@ import numpy as np
 
 from cnngen.frontends.weights import attach, needed_tensors
 from cnngen.ir import Array, Graph, Node
-from cnngen.ops import Activate, Add, BatchNorm, Conv2D, Dense, Identity
+from cnngen.ops import Activate, Add, BatchNorm, Conv2D, Dense, Identity, Mul, PRelu, Sub
 
 
 def random_weights(graph: Graph, seed: int = 0) -> Graph:
@@ -22,7 +22,7 @@ def random_weights(graph: Graph, seed: int = 0) -> Graph:
     uniform in [0.5, 1.5], beta and mean normal with deviation 0.1.
     """
     summed = _before_additions(graph)
-    damping = 1 / math.sqrt(max(sum(isinstance(node.op, Add) for node in graph.nodes), 1))
+    damping = 1 / math.sqrt(max(sum(isinstance(node.op, Add | Sub) for node in graph.nodes), 1))
     arrays = {
         name: _draw(name, node, role, shape, seed, damping if node.name in summed else 1.0)
         for name, (node, role, shape) in needed_tensors(graph).items()
@@ -48,13 +48,13 @@ def _before_additions(graph: Graph) -> set[str]:
     """The convolutions and dense layers whose result reaches an addition through elementwise ops only."""
     nodes = {node.name: node for node in graph.nodes}
     found: set[str] = set()
-    pending = [name for node in graph.nodes if isinstance(node.op, Add) for name in node.inputs]
+    pending = [name for node in graph.nodes if isinstance(node.op, Add | Sub) for name in node.inputs]
     while pending:
         node = nodes.get(pending.pop())
         if node is None:
             continue
         if isinstance(node.op, Conv2D | Dense):
             found.add(node.name)
-        elif isinstance(node.op, BatchNorm | Activate | Identity):
+        elif isinstance(node.op, BatchNorm | Activate | PRelu | Mul | Identity):
             pending += node.inputs
     return found

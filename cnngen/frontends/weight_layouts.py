@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 
 from cnngen.ir import Array
-from cnngen.ops import Conv2D, Dense, Op
+from cnngen.ops import Conv2D, Dense, Op, PRelu
 
 Format = Literal["keras", "torch"]
 Shape = tuple[int, ...]
@@ -30,9 +30,13 @@ def layouts(op: Op, role: str, shape: Shape, source: Format) -> list[Layout]:
     """The layouts that `source` may store the array `role` of `op` in; `shape` is the op's own.
 
     The first is the usual one. Keras stores a depthwise kernel as (kh, kw, in, multiplier), which
-    is accepted beside the grouped (kh, kw, 1, in * multiplier).
+    is accepted beside the grouped (kh, kw, 1, in * multiplier), and the slopes of a PReLU with
+    `shared_axes=[1, 2]` as (1, 1, channels). A PyTorch PReLU of one parameter has the shape (1,).
     """
     same = Layout(shape, lambda array: array)
+    if isinstance(op, PRelu):
+        shared = Layout((1,), lambda array: np.broadcast_to(array, shape))
+        return [same, shared if source == "torch" else Layout((1, 1, *shape), lambda array: array.reshape(shape))]
     if role != "weight" or not isinstance(op, Conv2D | Dense):
         return [same]
     if isinstance(op, Dense):

@@ -1,11 +1,11 @@
 """The ops: one family a file, each saying what it means and nothing about how it is done."""
 
-from cnngen.ops.activation import Activate, Activation
+from cnngen.ops.activation import Activate, Activation, PRelu
 from cnngen.ops.base import POINTWISE, Bound, Cost, Everything, Field, Window
 from cnngen.ops.base import Op as BaseOp
 from cnngen.ops.conv2d import Conv2D
 from cnngen.ops.dense import Dense
-from cnngen.ops.elementwise import Add
+from cnngen.ops.elementwise import Add, Div, Elementwise, Maximum, Minimum, Mul, Sub
 from cnngen.ops.functions import FUNCTIONS
 from cnngen.ops.normalize import LRN, BatchNorm
 from cnngen.ops.pool2d import GlobalPool2D, Pool2D
@@ -18,9 +18,15 @@ Op = (
     | GlobalPool2D
     | Dense
     | Activate
+    | PRelu
     | BatchNorm
     | LRN
     | Add
+    | Sub
+    | Mul
+    | Div
+    | Maximum
+    | Minimum
     | Concat
     | Flatten
     | Transpose
@@ -44,15 +50,22 @@ __all__ = [
     "Conv2D",
     "Cost",
     "Dense",
+    "Div",
+    "Elementwise",
     "Everything",
     "Field",
     "Flatten",
     "GlobalPool2D",
     "Identity",
+    "Maximum",
+    "Minimum",
     "Movement",
+    "Mul",
     "Op",
+    "PRelu",
     "Pool2D",
     "Softmax",
+    "Sub",
     "Transpose",
     "Upsample",
     "Window",

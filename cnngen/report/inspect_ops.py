@@ -9,16 +9,17 @@ from cnngen.ops import (
     LRN,
     Activate,
     Activation,
-    Add,
     BatchNorm,
     Concat,
     Conv2D,
     Dense,
+    Elementwise,
     Flatten,
     GlobalPool2D,
     Identity,
     Op,
     Pool2D,
+    PRelu,
     Softmax,
     Transpose,
     Upsample,
@@ -41,8 +42,11 @@ def describe(op: Op, inputs: tuple[TensorType, ...]) -> str:
             ceil = " ceil" if op.ceil_mode else ""
             count = " count_pad" if op.count_include_pad and any(op.padding) else ""
             return f"{op.kind} {window(op)}{ceil}{count}"
-        case Dense() | Add():
+        case Dense():
             return f"{op.kind}{epilogue(op.activation)}"
+        case Elementwise():
+            broadcast = " broadcast" if len(set(inputs)) > 1 else ""
+            return f"{op.kind}{broadcast}{epilogue(op.activation)}"
         case Activate():
             return activation(op.activation)
         case LRN():
@@ -53,7 +57,7 @@ def describe(op: Op, inputs: tuple[TensorType, ...]) -> str:
             return f"transpose {' '.join(map(str, op.axes))}"
         case Upsample():
             return f"{op.kind} {pair(op.scale)}"
-        case GlobalPool2D() | BatchNorm() | Concat() | Identity() | Softmax():
+        case GlobalPool2D() | BatchNorm() | PRelu() | Concat() | Identity() | Softmax():
             return op.kind
         case _:
             assert_never(op)

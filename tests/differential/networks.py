@@ -19,11 +19,18 @@ from cnngen.ops import (
     Concat,
     Conv2D,
     Dense,
+    Div,
+    Elementwise,
     Flatten,
     GlobalPool2D,
+    Maximum,
+    Minimum,
+    Mul,
     Op,
     Pool2D,
+    PRelu,
     Softmax,
+    Sub,
     Upsample,
 )
 from cnngen.ops.conv2d import same_padding
@@ -175,6 +182,45 @@ def vectors_and_pointwise() -> Graph:
     return net.graph(*out)
 
 
+def broadcasting() -> Graph:
+    """Operands that lack any axes, on either side; channels that fill no vector; slices, halos; one pixel."""
+    net = Builder(
+        {
+            "x": (2, 4, 5, 19), "gate": (2, 1, 1, 19), "mask": (2, 4, 5, 1), "row": (2, 1, 5, 19),
+            "column": (2, 4, 1, 1), "number": (2, 1, 1, 1), "wide": (2, 3, 2, 133),
+            "wide_gate": (2, 1, 1, 133), "v": (2, 37), "w": (2, 1),
+        },
+        name="broadcasting",
+    )  # fmt: skip
+    cases: dict[str, tuple[Elementwise, tuple[str, ...]]] = {
+        "gated": (Mul(), ("x", "gate")),
+        "gate_first": (Sub(), ("gate", "x")),
+        "masked": (Mul(RELU), ("mask", "x")),
+        "by_row": (Div(), ("x", "row")),
+        "by_column": (Maximum(), ("x", "column")),
+        "by_number": (Minimum(), ("number", "x", "gate")),
+        "outer": (Add(), ("row", "column")),
+        "outer_of_one_channel": (Mul(), ("mask", "column")),
+        "four": (Add(RELU), ("x", "row", "mask", "number")),
+        "long": (Mul(Activation("relu6")), ("wide", "wide_gate")),
+        "long_first": (Div(), ("wide_gate", "wide")),
+        "features": (Sub(), ("v", "w")),
+        "features_first": (Div(), ("w", "v")),
+        "whole": (Maximum(), ("x", "x")),
+    }
+    out = [net.add(op, *inputs, name=name) for name, (op, inputs) in cases.items()]
+    out.append(net.add(PRelu(), "wide", name="prelu"))
+    out.append(net.add(PRelu(), "v", name="prelu_of_a_vector"))
+    inner = net.add(Mul(), "x", "gate", name="inner")
+    out.append(net.add(Conv2D(6, (3, 3), padding=(1, 2, 0, 1)), inner, name="convolved"))
+    part = net.add(Sub(), "x", "row", name="part")
+    slopes = net.add(PRelu(), "x", name="slopes")
+    out.append(net.add(Concat(), "mask", part, slopes, name="joined"))
+    linear = net.add(Conv2D(19, (1, 1)), "x", name="linear")
+    out.append(net.add(Add(), linear, "gate", name="no_residual"))
+    return net.graph(*out)
+
+
 FUNCTIONS = (
     Activation("relu"),
     Activation("relu6"),
@@ -221,5 +267,5 @@ def other_ops() -> Graph:
     return net.graph(*(net.add(case.op, *reads[name], name=name) for name, case in cases.items()))
 
 
-EDGES = (conv_channels, conv_kernels, conv_groups, pools, upsampling, vectors_and_pointwise, activations)
+EDGES = (conv_channels, conv_kernels, conv_groups, pools, upsampling, vectors_and_pointwise, broadcasting, activations)
 NETWORKS: dict[str, Callable[[], Graph]] = {build.__name__: build for build in (*EDGES, other_ops)}

@@ -18,15 +18,16 @@ from cnngen.ops import (
     LRN,
     Activate,
     Activation,
-    Add,
     BatchNorm,
     Concat,
     Conv2D,
     Dense,
+    Elementwise,
     Flatten,
     GlobalPool2D,
     Identity,
     Pool2D,
+    PRelu,
     Softmax,
     Transpose,
     Upsample,
@@ -136,11 +137,16 @@ class _Builder:
                 self.activate(op.activation, self.emit("Gemm", operands, f"{out}/linear"), out)
             case Activate():
                 self.activate(op.activation, inputs[0], out)
-            case Add():
-                total = inputs[0]
+            case Elementwise():
+                kind = {"maximum": "Max", "minimum": "Min"}.get(op.kind, op.kind.capitalize())
+                result = inputs[0]
                 for position, other in enumerate(inputs[1:]):
-                    total = self.emit("Add", [total, other], f"{out}/sum{position}")
-                self.activate(op.activation, total, out)
+                    result = self.emit(kind, [result, other], f"{out}/result{position}")
+                self.activate(op.activation, result, out)
+            case PRelu():
+                image = len(self.graph.types[inputs[0]].shape) == 4
+                slopes = weights["alpha"].reshape(-1, 1, 1) if image else weights["alpha"]
+                self.emit("PRelu", [inputs[0], self.constant(f"{out}/alpha", slopes)], out)
             case Pool2D():
                 window = {
                     "kernel_shape": op.kernel,

@@ -17,6 +17,7 @@ import pytest
 
 from cnngen.backends.cpu.kernels import (
     AnyKernel,
+    Arithmetic,
     ConvKernel,
     CopyKernel,
     DepthwiseKernel,
@@ -36,11 +37,17 @@ from cnngen.ops import (
     Concat,
     Conv2D,
     Dense,
+    Div,
     Flatten,
     GlobalPool2D,
     Identity,
+    Maximum,
+    Minimum,
+    Mul,
     Pool2D,
+    PRelu,
     Softmax,
+    Sub,
     Transpose,
     Upsample,
 )
@@ -169,6 +176,27 @@ def pointwise() -> Graph:
     return net.graph(*out)
 
 
+def broadcasting() -> Graph:
+    """Arithmetic of all kinds on operands that lack axes, over every number of channels; slopes of each channel."""
+    shapes = {f"x{c}": (2, 3, 4, c) for c in CHANNELS}
+    shapes |= {f"gate{c}": (2, 1, 1, c) for c in CHANNELS} | {f"row{c}": (2, 1, 4, c) for c in CHANNELS}
+    shapes |= {"mask": (2, 3, 4, 1), "column": (2, 3, 1, 1), "number": (2, 1, 1, 1), "long": (2, 3, 4, 275)}
+    shapes |= {"long_gate": (2, 1, 1, 275), "v": (2, 33), "w": (2, 1)}
+    net = Builder(shapes, weights="integers", name="broadcasting")
+    kinds = cycle([Mul(), Add(FUSED), Sub(), Maximum(), Div(), Minimum(FUSED)])
+    partners = cycle([("gate{}",), ("mask",), ("column",), ("row{}",), ("number",)])
+    out = []
+    for c in CHANNELS:
+        for _ in range(2):
+            names = [f"x{c}", *(name.format(c) for name in next(partners))]
+            out.append(net.add(next(kinds), *(names if c % 3 else names[::-1])))
+        out.append(net.add(Add(), f"row{c}", "column", f"gate{c}"))
+        out.append(net.add(PRelu(), f"x{c}"))
+    out += [net.add(Mul(), "long", "long_gate"), net.add(Minimum(), "long_gate", "long", "column")]
+    out += [net.add(Div(), "v", "w"), net.add(Sub(FUSED), "w", "v"), net.add(Mul(), "v", "v"), net.add(PRelu(), "v")]
+    return net.graph(*out)
+
+
 def slices() -> Graph:
     """Every kernel reading from and writing into slices of concatenations that have halos."""
     net = Builder({"x": (2, 5, 17, 5), "grey": (2, 5, 17, 1)}, weights="integers", name="slices")
@@ -188,6 +216,8 @@ def slices() -> Graph:
         net.add(Conv2D(9, (3, 3), padding=(2, 0, 0, 2), groups=9, residual=True), "pooled", base, name="deep"),
         net.add(Conv2D(3, (5, 5), padding=SAME5, residual=True, activation=FUSED), "grey", "planar", name="plane"),
         net.add(Upsample((1, 1)), "pooled", name="copied"),
+        net.add(Mul(), base, net.add(GlobalPool2D("max"), base, name="gate"), name="gated"),
+        net.add(PRelu(), "depthwise", name="bent"),
     ]
     wide = net.add(Concat(), "x", *parts, name="wide")
     read = [
@@ -212,6 +242,7 @@ NETWORKS: dict[str, Callable[[], Graph]] = {
     "groups": groups,
     "pools": pools,
     "pointwise": pointwise,
+    "broadcasting": broadcasting,
     "slices": slices,
 }
 graph_of = functools.cache(lambda name: NETWORKS[name]())
@@ -242,7 +273,7 @@ def test_kernels_equal_the_reference(name: str, isa: str, threads: int) -> None:
                 assert exact == len(graph.nodes)
             # The run in one piece, which the caller sees, gives the same bits as the steps one by one.
             for output, result in zip(graph.outputs, net(x), strict=True):
-                assert np.array_equal(result, tensors[output]), output
+                assert np.array_equal(result, tensors[output], equal_nan=True), output
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -270,7 +301,7 @@ def test_the_networks_use_every_kernel_in_all_its_forms() -> None:
     """What no network here uses, no test here holds."""
     found = [kernel for name in NETWORKS for kernel in planned(graph_of(name), "avx512-emulated").kernels]
     assert {type(kernel) for kernel in found} == set(get_args(AnyKernel))
-    forms: dict[type, set[tuple[bool, ...]]] = {}
+    forms: dict[type, set[tuple[bool | str, ...]]] = {}
     for kernel in found:
         match kernel:
             case ConvKernel():
@@ -281,7 +312,15 @@ def test_the_networks_use_every_kernel_in_all_its_forms() -> None:
             case PoolKernel():
                 form = (kernel.reduction == "max", kernel.clipped, kernel.unrolled, bool(kernel.tail))
             case ElementwiseKernel():
-                form = (kernel.affine, len(kernel.in_strides) > 1, bool(kernel.tail))
+                operands = range(len(kernel.in_strides))
+                spread = any(map(kernel.spread, operands))
+                form = (
+                    kernel.operation,
+                    bool(kernel.held),
+                    spread,
+                    any(map(kernel.still, operands)),
+                    bool(kernel.tail),
+                )
             case CopyKernel():
                 form = (kernel.runs,)
             case _:
@@ -297,4 +336,10 @@ def test_the_networks_use_every_kernel_in_all_its_forms() -> None:
             (True, False), (False, True), (False, False),
         }  # fmt: skip
     assert forms[CopyKernel] == {(True,), (False,)}
-    assert {form[:2] for form in forms[ElementwiseKernel]} == {(True, False), (False, True), (False, False)}
+    assert {form[0] for form in forms[ElementwiseKernel]} == set(get_args(Arithmetic)) | {"map", "affine", "prelu"}
+    # Held in registers, or too long for that; spread over channels in each pixel and once a row; tails of all.
+    assert {form[1:4] for form in forms[ElementwiseKernel] if form[3]} == {
+        (True, False, True), (False, False, True), (False, True, True), (True, True, True)
+    }  # fmt: skip
+    for held in (True, False):
+        assert {form[4] for form in forms[ElementwiseKernel] if form[1] == held} == {True, False}

@@ -26,8 +26,10 @@ from cnngen.ops import (
     BatchNorm,
     Conv2D,
     Dense,
+    Mul,
     Op,
     Pool2D,
+    PRelu,
     Softmax,
     Transpose,
     Upsample,
@@ -56,6 +58,17 @@ def addition() -> Graph:
     return net.graph(net.add(Add(FUSED), "x", "y"))
 
 
+def gated(channels: int) -> Callable[[], Graph]:
+    """An image times a number for each channel and a number for each pixel."""
+    shapes = {"x": (1, 5, 6, channels), "gate": (1, 1, 1, channels), "mask": (1, 5, 6, 1)}
+
+    def build() -> Graph:
+        net = Builder(shapes, weights="integers")
+        return net.graph(net.add(Mul(), *shapes))
+
+    return build
+
+
 CASES: dict[str, tuple[str, str, Callable[[], Graph]]] = {
     "conv2d_3x3_residual_relu": ("avx2", "conv2d", residual),
     "conv2d_grouped": ("avx2", "conv2d", layer(Conv2D(12, (3, 3), groups=2), 1, 6, 7, 8)),
@@ -68,9 +81,12 @@ CASES: dict[str, tuple[str, str, Callable[[], Graph]]] = {
     "avg_pool_clipped": ("avx2", "avg_pool", layer(Pool2D("avg", (3, 3), (2, 2), SAME3), 1, 9, 9, 12)),
     "lrn": ("avx2", "lrn", layer(LRN(), 1, 5, 6, 12)),
     "softmax": ("avx2", "softmax", layer(Softmax(), 2, 10)),
+    "prelu": ("avx2", "prelu", layer(PRelu(), 1, 5, 6, 12)),
     "batch_norm": ("avx2", "affine", layer(BatchNorm(), 1, 5, 6, 12)),
     "activation": ("avx2", "map", layer(Activate(Activation("leaky_relu", 0.1)), 1, 5, 6, 12)),
-    "add_relu": ("avx2", "sum", addition),
+    "add_relu": ("avx2", "add", addition),
+    "mul_gate": ("avx2", "mul", gated(12)),
+    "mul_wide_gate": ("avx2", "mul", gated(140)),
     "copy_transposed": ("avx2", "copy", layer(Transpose((0, 2, 3, 1)), 1, 3, 5, 6)),
     "upsample": ("avx2", "upsample", layer(Upsample((2, 3)), 1, 5, 6, 12)),
     "halo": ("avx2", "halo", layer(Conv2D(8, (3, 3), padding=(1, 0, 0, 2)), 1, 6, 7, 8)),

@@ -5,6 +5,7 @@ Run in an environment with PyTorch: ``make test-torch``.
 
 from __future__ import annotations
 
+import functools
 from typing import Any, assert_never
 
 import numpy as np
@@ -20,11 +21,17 @@ from cnngen.ops import (
     Concat,
     Conv2D,
     Dense,
+    Div,
     Flatten,
     GlobalPool2D,
     Identity,
+    Maximum,
+    Minimum,
+    Mul,
     Pool2D,
+    PRelu,
     Softmax,
+    Sub,
     Transpose,
     Upsample,
 )
@@ -81,6 +88,18 @@ def torch_result(node: Node, inputs: list[Tensor]) -> Tensor:
             return hwc(functional.local_response_norm(chw(x), op.size, op.alpha, op.beta, op.bias))
         case Add():
             return activated(sum(inputs[1:], x), op.activation)
+        case Sub():
+            return activated(x - inputs[1], op.activation)
+        case Mul():
+            return activated(functools.reduce(torch.mul, inputs), op.activation)
+        case Div():
+            return activated(x / inputs[1], op.activation)
+        case Maximum():
+            return activated(functools.reduce(torch.maximum, inputs), op.activation)
+        case Minimum():
+            return activated(functools.reduce(torch.minimum, inputs), op.activation)
+        case PRelu():
+            return functional.prelu(x, w["alpha"]) if x.ndim == 2 else hwc(functional.prelu(chw(x), w["alpha"]))
         case Concat():
             return torch.cat(inputs, dim=-1)
         case Flatten():

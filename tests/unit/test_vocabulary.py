@@ -52,6 +52,7 @@ BINARY: dict[str, Callable[[Array, Array], Array]] = {
     "v_max": lambda a, b: np.where(a > b, a, b),
     "v_min": lambda a, b: np.where(a < b, a, b),
     "v_max_nan": lambda a, b: np.where(np.isnan(a) | (a > b), a, b),
+    "v_min_nan": lambda a, b: np.where(np.isnan(a) | (a < b), a, b),
 }
 UNARY: dict[str, Callable[[Array], Array]] = {"v_sqrt": np.sqrt, "v_round": np.rint}
 ELSEWHERE = {

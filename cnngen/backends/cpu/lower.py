@@ -19,10 +19,12 @@ from cnngen.backends.cpu.kernels import (
     Epilogue,
     Loop,
     LrnKernel,
+    Operation,
     Pixel,
     PlanarConvKernel,
     PoolKernel,
     SoftmaxKernel,
+    Strides,
     UpsampleKernel,
     even_strips,
 )
@@ -32,22 +34,39 @@ from cnngen.ir import Node, TensorType
 from cnngen.ops import (
     LRN,
     Activate,
+    Activation,
     Add,
     BatchNorm,
     Concat,
     Conv2D,
     Dense,
+    Div,
+    Elementwise,
     Flatten,
     GlobalPool2D,
     Identity,
+    Maximum,
+    Minimum,
+    Mul,
     Pool2D,
+    PRelu,
     Softmax,
+    Sub,
     Transpose,
     Upsample,
 )
 from cnngen.plan.memory import View
 
 Lowered = tuple[AnyKernel, tuple[View, ...], View]
+
+ARITHMETIC: dict[type[Elementwise], Operation] = {
+    Add: "add",
+    Sub: "sub",
+    Mul: "mul",
+    Div: "div",
+    Maximum: "maximum",
+    Minimum: "minimum",
+}
 
 ONE_ROW_PIXELS = 64
 """Up to so many pixels an image may be tiled as one row: each tile is a function of its own."""
@@ -73,11 +92,13 @@ def lower(node: Node, layout: Layout, target: Target) -> Iterator[Lowered]:
             size = reads[0].shape[1:3]
             yield _pool(Pool2D(op.reduction, size, size), reads[0], write, lanes), reads, write
         case Activate():
-            yield _elementwise(reads, write, lanes, Epilogue(op.activation)), reads, write
-        case Add():
-            yield _elementwise(reads, write, lanes, Epilogue(op.activation)), reads, write
+            yield _elementwise("map", reads, write, lanes, op.activation), reads, write
+        case Elementwise():
+            yield _elementwise(ARITHMETIC[type(op)], reads, write, lanes, op.activation), reads, write
         case BatchNorm():
-            yield _elementwise(reads, write, lanes, Epilogue(), affine=True), reads, write
+            yield _elementwise("affine", reads, write, lanes), reads, write
+        case PRelu():
+            yield _elementwise("prelu", reads, write, lanes), reads, write
         case LRN():
             kernel = LrnKernel(lanes, write.shape, reads[0].strides, write.strides, op.size, op.alpha, op.beta, op.bias)
             yield kernel, reads, write
@@ -315,9 +336,25 @@ def _pool(op: Pool2D, source: View, write: View, lanes: int) -> PoolKernel:
 
 
 def _elementwise(
-    reads: Sequence[View], write: View, lanes: int, epilogue: Epilogue, affine: bool = False
+    operation: Operation, reads: Sequence[View], write: View, lanes: int, activation: Activation | None = None
 ) -> ElementwiseKernel:
-    return ElementwiseKernel(lanes, write.shape, tuple(read.strides for read in reads), write.strides, affine, epilogue)
+    operands = [_spread(read, write.shape) for read in reads]
+    kernel = ElementwiseKernel(lanes, write.shape, tuple(operands), write.strides, operation, Epilogue(activation))
+    n, h, w, c = write.shape
+    if kernel.parameters or any(strides[2] != c * strides[3] for strides in (*operands, write.strides)):
+        return kernel
+    # A row of pixels is one run of memory in every operand: as one pixel of many channels it has fewer tails.
+    rows = [(strides[0], strides[1], w * c * strides[3], strides[3]) for strides in (*operands, write.strides)]
+    return replace(kernel, shape=(n, h, 1, w * c), in_strides=tuple(rows[:-1]), out_strides=rows[-1])
+
+
+def _spread(read: View, shape: tuple[int, int, int, int]) -> Strides:
+    """The strides of an operand that is broadcast to `shape`: 0 along the axes that it lacks."""
+    n, h, w, c = (
+        0 if own == 1 and whole > 1 else stride
+        for own, whole, stride in zip(read.shape, shape, read.strides, strict=True)
+    )
+    return n, h, w, c
 
 
 def _flatten_copy(op: Flatten, read: View, write: View, lanes: int) -> Lowered:

@@ -26,7 +26,7 @@ from cnngen.backends.cpu.kernels import (
 from cnngen.backends.cpu.plan import Plan
 from cnngen.errors import PlanError
 from cnngen.ir import Array, Graph, Node
-from cnngen.ops import BatchNorm
+from cnngen.ops import BatchNorm, PRelu
 
 
 def pack(plan: Plan, graph: Graph | None = None) -> Array:
@@ -59,10 +59,12 @@ def pack_kernel(kernel: AnyKernel, node: Node) -> list[Array]:
             weight = _to_vectors(node.weights["weight"].reshape(kh * kw, kernel.channels), kernel.lanes)
             return [weight.transpose(1, 0, 2), *(_to_vectors(bias, kernel.lanes) for bias in _bias(node))]
         case ElementwiseKernel():
-            if not isinstance(node.op, BatchNorm):
-                return []
-            scale, shift = node.op.affine(node.weights)
-            return [_to_vectors(array.astype(np.float32), kernel.lanes) for array in (scale, shift)]
+            per_channel: tuple[Array, ...] = ()
+            if isinstance(node.op, BatchNorm):
+                per_channel = node.op.affine(node.weights)
+            elif isinstance(node.op, PRelu):
+                per_channel = (node.weights["alpha"],)
+            return [_to_vectors(array.astype(np.float32), kernel.lanes) for array in per_channel]
         case PoolKernel() | LrnKernel() | SoftmaxKernel() | CopyKernel() | UpsampleKernel() | HaloKernel():
             return []
         case _:

@@ -61,6 +61,11 @@ static inline v_t v_max_nan(v_t a, v_t b)
 {
     return _mm256_blendv_ps(_mm256_max_ps(a, b), a, _mm256_cmp_ps(a, a, _CMP_UNORD_Q));
 }
+/* the smaller one; NaN where either is NaN */
+static inline v_t v_min_nan(v_t a, v_t b)
+{
+    return _mm256_blendv_ps(_mm256_min_ps(a, b), a, _mm256_cmp_ps(a, a, _CMP_UNORD_Q));
+}
 static inline v_t v_sqrt(v_t a) { return _mm256_sqrt_ps(a); }
 /* to the nearest integer, ties to even */
 static inline v_t v_round(v_t a) { return _mm256_round_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }

@@ -43,6 +43,11 @@ static inline v_t v_max_nan(v_t a, v_t b)
 {
     return _mm512_mask_mov_ps(_mm512_max_ps(a, b), _mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q), a);
 }
+/* the smaller one; NaN where either is NaN */
+static inline v_t v_min_nan(v_t a, v_t b)
+{
+    return _mm512_mask_mov_ps(_mm512_min_ps(a, b), _mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q), a);
+}
 static inline v_t v_sqrt(v_t a) { return _mm512_sqrt_ps(a); }
 /* to the nearest integer, ties to even */
 static inline v_t v_round(v_t a)

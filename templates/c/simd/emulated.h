@@ -77,6 +77,11 @@ static inline v_t v_max_nan(v_t a, v_t b)
 {
     return V_PICK((a > b) | (a != a), a, b);
 }
+/* the smaller one; NaN where either is NaN */
+static inline v_t v_min_nan(v_t a, v_t b)
+{
+    return V_PICK((a < b) | (a != a), a, b);
+}
 static inline v_t v_sqrt(v_t a) { V_EACH(sqrtf(a[i])); }
 /* to the nearest integer, ties to even */
 static inline v_t v_round(v_t a) { V_EACH(rintf(a[i])); }

@@ -40,6 +40,8 @@ static inline v_t v_max(v_t a, v_t b) { return a > b ? a : b; }
 static inline v_t v_min(v_t a, v_t b) { return a < b ? a : b; }
 /* the larger one; NaN where either is NaN */
 static inline v_t v_max_nan(v_t a, v_t b) { return a > b || a != a ? a : b; }
+/* the smaller one; NaN where either is NaN */
+static inline v_t v_min_nan(v_t a, v_t b) { return a < b || a != a ? a : b; }
 static inline v_t v_sqrt(v_t a) { return sqrtf(a); }
 /* to the nearest integer, ties to even */
 static inline v_t v_round(v_t a) { return rintf(a); }

@@ -1,4 +1,4 @@
-/* Element by element: scale and shift of each channel, 1x5x6x12. */
+/* Element by element, 1x5x6x12: scale and shift of each channel. */
 static void affine1_c12_p30__avx2(const float *in0, const float *scale, const float *shift, float *out, int thread,
     int threads)
 {

@@ -7,8 +7,9 @@ function takes its inputs, its packed parameters, its output, then `thread` and 
 
 from cnngen.backends.cpu.kernels.base import Axis, Epilogue, Kernel, Strides, Strip, c_float, verify_strips
 from cnngen.backends.cpu.kernels.convolution import ChannelBlocks, ConvKernel, Loop, Pixel, Tile, even_strips
+from cnngen.backends.cpu.kernels.elementwise import Arithmetic, ElementwiseKernel, Operation
 from cnngen.backends.cpu.kernels.movement import CopyKernel, HaloKernel, UpsampleKernel
-from cnngen.backends.cpu.kernels.pointwise import ElementwiseKernel, LrnKernel, PoolKernel, SoftmaxKernel
+from cnngen.backends.cpu.kernels.pointwise import LrnKernel, PoolKernel, SoftmaxKernel
 from cnngen.backends.cpu.kernels.special_convolution import DepthwiseKernel, PlanarConvKernel
 
 AnyKernel = (
@@ -27,6 +28,7 @@ AnyKernel = (
 
 __all__ = [
     "AnyKernel",
+    "Arithmetic",
     "Axis",
     "ChannelBlocks",
     "ConvKernel",
@@ -38,6 +40,7 @@ __all__ = [
     "Kernel",
     "Loop",
     "LrnKernel",
+    "Operation",
     "Pixel",
     "PlanarConvKernel",
     "PoolKernel",

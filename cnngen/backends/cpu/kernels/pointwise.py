@@ -1,11 +1,11 @@
-"""Kernels that work pixel by pixel or window by window, and have no weights but a scale and a shift."""
+"""Kernels that work pixel by pixel or window by window, and have no weights."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from cnngen.backends.cpu.kernels.base import Epilogue, Kernel, Strides, c_float
+from cnngen.backends.cpu.kernels.base import Kernel, Strides, c_float
 
 
 @dataclass(frozen=True)
@@ -60,33 +60,6 @@ class PoolKernel(Kernel):
     @property
     def tail(self) -> int:
         return self.channels % self.lanes
-
-
-@dataclass(frozen=True)
-class ElementwiseKernel(Kernel):
-    """Sum of the inputs (or scale and shift of one), then the epilogue; vectorised over channels."""
-
-    template: ClassVar[str] = "elementwise.c.j2"
-    shape: tuple[int, int, int, int]
-    in_strides: tuple[Strides, ...]
-    out_strides: Strides
-    affine: bool
-    epilogue: Epilogue
-
-    @property
-    def label(self) -> str:
-        what = "affine" if self.affine else ("sum" if len(self.in_strides) > 1 else "map")
-        n, h, w, c = self.shape
-        return f"{what}{len(self.in_strides)}_c{c}_p{n * h * w}{self.epilogue.suffix}"
-
-    @property
-    def parameter_sizes(self) -> tuple[int, ...]:
-        padded = -(-self.shape[3] // self.lanes) * self.lanes
-        return (padded, padded) if self.affine else ()
-
-    @property
-    def tail(self) -> int:
-        return self.shape[3] % self.lanes
 
 
 @dataclass(frozen=True)
