@@ -9,6 +9,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Self
 
+QUOTED = 60
+"""Characters of somebody else's text that a message quotes."""
+
+
+def brief(text: str) -> str:
+    """`text` for a message: its beginning where it is long."""
+    return text if len(text) <= QUOTED else text[: QUOTED - 3] + "..."
+
+
+def inert(text: str) -> str:
+    """`text` for a message without quotes: brief, and nothing that a terminal would obey."""
+    return brief(text) if text.isprintable() else repr(brief(text))[1:-1]
+
 
 @dataclass(frozen=True)
 class Source:

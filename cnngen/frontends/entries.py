@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cnngen.errors import Source, SpecError
+from cnngen.errors import Source, SpecError, brief
 from cnngen.frontends import expressions
+from cnngen.frontends.fields import MAX_NAME
 from cnngen.frontends.layers import LAYERS, Common
 from cnngen.frontends.spec_models import BLOCK_INPUT, INPUT_CHANNELS, Block
 from cnngen.frontends.suggest import suggestion
@@ -50,13 +51,16 @@ class Library:
             if name in LAYERS or name == BLOCK_INPUT:
                 problem = f"the block {name!r} is called like a layer"
                 raise self._error(problem, "choose another name", lines[name])
-            known = [*block.parameters, INPUT_CHANNELS]
+            if len(name) > MAX_NAME:
+                problem = f"the block {brief(name)!r} has a name of {len(name):,} characters"
+                raise self._error(problem, f"use at most {MAX_NAME}", lines[name])
+            known = {**block.parameters, INPUT_CHANNELS: None}
             for entry in self.entries(self.layers[name]):
-                allowed = self.keys(entry.kind)
+                allowed = dict.fromkeys(self.keys(entry.kind))
                 for key in entry.fields:
                     if key not in allowed:
                         remedy = suggestion(key, allowed, "known keys are")
-                        raise self._error(f"unknown key {key!r}", remedy, entry.fields.lines[key], name)
+                        raise self._error(f"unknown key {brief(key)!r}", remedy, entry.fields.lines[key], name)
                 self._check_parameters(entry.fields, known, name, entry.line)
 
     def substitute(self, entry: Entry, variables: Mapping[str, Any]) -> Entry:
@@ -79,7 +83,7 @@ class Library:
                 return expressions.evaluate(value, variables)
             except expressions.ExpressionError as error:
                 remedy = "see docs/spec_language.md for what an expression may hold"
-                raise self._error(f"`{value}`: {error}", remedy, line, entry.kind) from None
+                raise self._error(f"`{brief(value)}`: {error}", remedy, line, entry.kind) from None
 
         return Entry(entry.kind, visit(entry.fields, entry.line), entry.line)
 
@@ -88,20 +92,20 @@ class Library:
         if isinstance(value, YamlMap) and len(value) == 1:
             [(kind, fields)] = value.items()
         elif isinstance(value, YamlMap) and value:
-            first = next(iter(value))
-            problem = f"a layer is one key, this has {len(value)}: {', '.join(list(value)[:6])}"
+            first = brief(next(iter(value)))
+            problem = f"a layer is one key, this has {len(value)}: {brief(', '.join(list(value)[:6]))}"
             raise self._error(problem, f"indent its fields below `{first}:`, or write `{first}: {{...}}`", line)
         if not isinstance(kind, str):
             raise self._error("this is no layer", "write for example `- conv2d: {filters: 6, kernel: 5}`", line)
         if kind not in LAYERS and kind not in self.blocks:
             remedy = suggestion(kind, [*LAYERS, *self.blocks], "layers are")
-            raise self._error(f"unknown layer {kind[:60]!r}", remedy, line)
+            raise self._error(f"unknown layer {brief(kind)!r}", remedy, line)
         if fields is not None and not isinstance(fields, YamlMap):
-            problem = f"the fields of {kind} must be a mapping, not {str(fields)[:40]!r}"
+            problem = f"the fields of {kind} must be a mapping, not {brief(str(fields))!r}"
             raise self._error(problem, f"write `{kind}: {{key: value}}`", line)
         return Entry(kind, YamlMap(line) if fields is None else fields, line)
 
-    def _check_parameters(self, value: Any, known: list[str], block: str, line: int) -> None:
+    def _check_parameters(self, value: Any, known: Mapping[str, Any], block: str, line: int) -> None:
         """Raise `SpecError` where an expression within `value` mentions a parameter that is not `known`."""
         if isinstance(value, YamlMap):
             for key, item in value.items():
@@ -113,7 +117,7 @@ class Library:
             for name in expressions.parameters_in(value):
                 if name not in known:
                     remedy = suggestion(name, known, "its parameters are")
-                    raise self._error(f"${name} is no parameter of the block", remedy, line, block)
+                    raise self._error(f"${brief(name)} is no parameter of the block", remedy, line, block)
 
     def _error(self, problem: str, remedy: str, line: int, layer: str | None = None) -> SpecError:
         return SpecError(problem, remedy=remedy, source=Source(self.file, line), layer=layer)

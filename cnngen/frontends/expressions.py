@@ -16,6 +16,8 @@ import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from cnngen.errors import brief
+
 MAX_LENGTH = 200
 _PARAMETER = re.compile(r"\$([A-Za-z_][A-Za-z0-9_]*)")
 _PREFIX = "parameter_"
@@ -38,6 +40,7 @@ def evaluate(text: str, variables: Mapping[str, Any]) -> Any:
     """
     for name in parameters_in(text):
         if name not in variables:
+            name = brief(name)
             near = difflib.get_close_matches(name, variables, 1, 0.5)
             known = (
                 f"did you mean ${near[0]}?" if near else f"known are {', '.join(f'${n}' for n in sorted(variables))}"
@@ -52,7 +55,7 @@ def evaluate(text: str, variables: Mapping[str, Any]) -> Any:
             warnings.simplefilter("ignore")  # Python's, of odd literals such as 1if
             tree = ast.parse(_PARAMETER.sub(rf"{_PREFIX}\1", text.strip()), mode="eval")
     except (SyntaxError, ValueError, MemoryError, RecursionError):
-        raise ExpressionError(f"`{text}` is no expression") from None
+        raise ExpressionError(f"`{brief(text)}` is no expression") from None
     return _value(tree.body, variables)
 
 
@@ -129,18 +132,18 @@ def _compare(op: ast.cmpop, left: Any, right: Any) -> bool:
     try:
         return bool(_COMPARE[type(op)](left, right))
     except TypeError:
-        raise ExpressionError(f"{left!r} and {right!r} have no order") from None
+        raise ExpressionError(f"{brief(repr(left))} and {brief(repr(right))} have no order") from None
 
 
 def _number(node: ast.expr, variables: Mapping[str, Any]) -> Any:
     value = _value(node, variables)
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ExpressionError(f"{value!r} is not a number")
+        raise ExpressionError(f"{brief(repr(value))} is not a number")
     return value
 
 
 def _truth(node: ast.expr, variables: Mapping[str, Any]) -> bool:
     value = _value(node, variables)
     if not isinstance(value, bool):
-        raise ExpressionError(f"{value!r} is neither true nor false: compare it with something")
+        raise ExpressionError(f"{brief(repr(value))} is neither true nor false: compare it with something")
     return value

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, WithJsonSchema
 
+from cnngen.errors import brief
 from cnngen.ops.conv2d import same_padding
 
 MAX_INTEGER = 2**31 - 1
@@ -48,7 +49,7 @@ def shown(value: Any) -> str:
     if value is None or isinstance(value, bool):
         return {None: "nothing", True: "true", False: "false"}[value]
     text = repr(str(value)) if isinstance(value, str) else repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
+    return brief(text)
 
 
 def _pair(least: int) -> Callable[[Any], tuple[int, int]]:

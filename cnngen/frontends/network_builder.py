@@ -19,12 +19,16 @@ from cnngen.frontends.layers import LAYERS, Common, Layer, Options
 from cnngen.frontends.spec_models import BLOCK_INPUT, INPUT_CHANNELS, REQUIRED
 from cnngen.frontends.suggest import suggestion
 from cnngen.frontends.validate import validate
-from cnngen.frontends.yaml_reader import YamlList, YamlMap
+from cnngen.frontends.yaml_reader import MAX_VALUES, YamlList, YamlMap
 from cnngen.ir import Node, TensorType
 from cnngen.ops import Op
 
 MAX_LAYERS = 10_000
 MAX_BLOCK_DEPTH = 20
+MAX_SUBSTITUTED = MAX_VALUES
+"""Values in the uses of blocks, of layers that their conditions leave out, too."""
+MAX_INPUTS = 1000
+"""Tensors that one layer reads."""
 SEPARATOR = "/"
 """Between the name of a block's instance and the names inside it."""
 
@@ -62,6 +66,7 @@ class NetworkBuilder:
     nodes: list[Node] = field(default_factory=list)
     parameters: int = 0
     _steps: int = 0
+    _substituted: int = 0
     _blocks_in_use: list[str] = field(default_factory=list)
 
     def add(self, name: str, op: Op, inputs: tuple[str, ...], line: int | None = None) -> str:
@@ -96,6 +101,10 @@ class NetworkBuilder:
         """
         entries = self.library.entries(layers)
         if variables is not None:
+            self._substituted += layers.size
+            if self._substituted > MAX_SUBSTITUTED:
+                problem = f"the blocks that are used hold more than {MAX_SUBSTITUTED:,} values"
+                raise self._error(problem, "use fewer repetitions, or smaller blocks", layers.line)
             entries = [self.library.substitute(entry, variables) for entry in entries]
         self._collect_names(entries, scope)
         for entry in entries:
@@ -209,6 +218,9 @@ class NetworkBuilder:
         """The tensors that a layer reads: those it names, or the one before it."""
         if common.inputs is not None:
             line = entry.fields.lines["inputs"]
+            if len(common.inputs) > MAX_INPUTS:
+                problem = f"reads {len(common.inputs):,} tensors, more than {MAX_INPUTS:,}"
+                raise self._error(problem, "join some of them before", line, label)
             return tuple(self.resolve(name, scope, line, label, common.name) for name in common.inputs)
         if previous is None:
             problem = "the network has several inputs, and this layer does not say which it reads"

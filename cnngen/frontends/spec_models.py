@@ -11,7 +11,7 @@ from cnngen.frontends.fields import MAX_INTEGER, FieldError, Model, Name, Names,
 
 VERSION = 1
 _NETWORK_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
-_PARAMETER_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_PARAMETER_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 
 
 class Required:
@@ -96,7 +96,7 @@ def _parameters(value: Any) -> dict[str, Any]:
         pairs = entry.items() if isinstance(entry, dict) else [(entry, REQUIRED)]
         for name, default in pairs:
             if not isinstance(name, str) or not _PARAMETER_NAME.fullmatch(name):
-                raise FieldError(f"has {shown(name)}", "a parameter's name is letters, digits and _")
+                raise FieldError(f"has {shown(name)}", "a parameter's name is up to 64 letters, digits and _")
             if name in RESERVED_PARAMETERS:
                 raise FieldError(f"has {name!r}, which every layer has or which is predefined", "choose another name")
             if name in parameters:

@@ -5,12 +5,29 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from cnngen.errors import brief
+
+MAX_COMPARED = 500
+"""Known words that are compared with an unknown one: each takes up to a millisecond."""
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """The word of `known` that `word` may have been meant to be, case aside."""
+    # Names are at most 200 characters; what is longer, or begins otherwise where there is much to choose from, is
+    # no slip of the finger.
+    options = [option for option in known if abs(len(option) - len(word)) <= 20]
+    if len(options) > MAX_COMPARED:
+        options = [option for option in options if option[:2].casefold() == word[:2].casefold()][:MAX_COMPARED]
+    folded = {option.casefold(): option for option in options}
+    near = difflib.get_close_matches(word[:200].casefold(), folded, n=1, cutoff=0.6)
+    return folded[near[0]] if near else None
+
 
 def suggestion(word: str, known: Iterable[str], introduction: str = "known are") -> str:
     """``did you mean 'x'?``, or the list of what is known where nothing is near."""
     options = list(known)
-    folded = {option.casefold(): option for option in options}
-    if near := difflib.get_close_matches(word[:100].casefold(), folded, n=1, cutoff=0.6):
-        return f"did you mean {folded[near[0]]!r}?"
-    listed = ", ".join(sorted(options)[:30]) + (", ..." if len(options) > 30 else "")
+    if near := nearest(word, options):
+        return f"did you mean {near!r}?"
+    count = 30 if sum(map(len, options)) < 1000 else 8
+    listed = ", ".join(brief(option) for option in sorted(options)[:count]) + (", ..." if len(options) > count else "")
     return f"{introduction} {listed}" if options else "there are none yet"

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from cnngen.errors import Source, SpecError
+from cnngen.errors import Source, SpecError, brief
 from cnngen.frontends.fields import FieldError, shown
 from cnngen.frontends.suggest import suggestion
 from cnngen.frontends.yaml_reader import YamlMap, line_of
@@ -71,7 +71,7 @@ def _explain(details: Details, path: tuple[int | str, ...], model: type[BaseMode
     match kind:
         case "extra_forbidden":
             known = _known_keys(model, path[:-1])
-            return f"unknown key {str(path[-1])!r}", suggestion(str(path[-1]), known, "known keys are")
+            return f"unknown key {brief(str(path[-1]))!r}", suggestion(str(path[-1]), known, "known keys are")
         case "missing":
             key = details["loc"][-1]
             return f"the key {key!r} is missing{f' in {place}' if place else ''}", f"add `{key}:`"
@@ -107,7 +107,7 @@ def _explain(details: Details, path: tuple[int | str, ...], model: type[BaseMode
 
 def _spell(path: tuple[int | str, ...]) -> str:
     """``input.shape[2]``."""
-    text = "".join(f"[{step + 1}]" if isinstance(step, int) else f".{step}" for step in path)
+    text = "".join(f"[{step + 1}]" if isinstance(step, int) else f".{brief(step)}" for step in path)
     return text.removeprefix(".")
 
 

@@ -7,6 +7,7 @@ bounded by the network and never by what a file claims.
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import struct
@@ -15,7 +16,7 @@ import warnings
 import zipfile
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,13 +24,18 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from cnngen.errors import Source, WeightsError
+from cnngen.errors import Source, WeightsError, brief, inert
 from cnngen.frontends.files import open_regular
 from cnngen.ir import Array
 
-MAX_HEADER = 16_000_000
+MAX_HEADER = 8_000_000
 MAX_TENSORS = 100_000
 MAX_RANK = 32
+MAX_DIRECTORY = 16_000_000
+MAX_COMMENT = 1 << 17
+"""More than the end of a zip archive can be, where `zipfile` reads all that is left."""
+MAX_ARRAY_HEADER = 12_000
+"""Bytes before the data of a .npy array; NumPy itself refuses more than 10,000 characters of it."""
 
 # All that NumPy's parser of .npy headers lets through for texts that are none.
 HEADER_ERRORS = (
@@ -58,10 +64,11 @@ class Stored:
 class WeightFile(ABC):
     """An open weight file: its tensors by name, and a way to read each."""
 
-    def __init__(self, handle: BinaryIO, source: Source) -> None:
+    def __init__(self, handle: BinaryIO, source: Source, expected: int = MAX_TENSORS) -> None:
         self.handle = handle
         self.source = source
         self.tensors: dict[str, Stored] = {}
+        self._expected = expected
 
     @abstractmethod
     def read(self, name: str) -> Array:
@@ -71,12 +78,20 @@ class WeightFile(ABC):
         """A `WeightsError` about this file."""
         return WeightsError(problem, remedy=remedy, source=self.source)
 
+    def _check_count(self, tensors: int) -> None:
+        """Raise where there are so many that each look at one would add up."""
+        if tensors > min(2 * self._expected + 1000, MAX_TENSORS):
+            raise self.error(
+                f"holds {tensors:,} tensors, and the network has {self._expected:,}", "give the weights of this network"
+            )
+
 
 @contextmanager
-def open_weights(path: Path, *, place: Source | None = None) -> Iterator[WeightFile]:
+def open_weights(path: Path, *, expected: int = MAX_TENSORS, place: Source | None = None) -> Iterator[WeightFile]:
     """The weight file at `path`, its table of contents checked.
 
-    `place` is where a spec names it, for the message where it is missing. Raises `WeightsError`.
+    A file with far more than the `expected` tensors is refused before it is looked into. `place` is
+    where a spec names it, for the message where it is missing. Raises `WeightsError`.
     """
     source = Source(str(path))
     suffix = path.suffix.lower()
@@ -99,7 +114,7 @@ def open_weights(path: Path, *, place: Source | None = None) -> Iterator[WeightF
             f"the suffix {suffix!r} is none of a weights file", remedy="give .safetensors or .npz", source=source
         )
     with open_regular(path, WeightsError, source=place or source) as handle:
-        yield readers[suffix](handle, source)
+        yield readers[suffix](handle, source, expected)
 
 
 class SafetensorsFile(WeightFile):
@@ -124,8 +139,8 @@ class SafetensorsFile(WeightFile):
         "BOOL": ("bool", "|b1"),
     }
 
-    def __init__(self, handle: BinaryIO, source: Source) -> None:
-        super().__init__(handle, source)
+    def __init__(self, handle: BinaryIO, source: Source, expected: int = MAX_TENSORS) -> None:
+        super().__init__(handle, source, expected)
         size = handle.seek(0, 2)
         handle.seek(0)
         if size < 8:
@@ -157,9 +172,12 @@ class SafetensorsFile(WeightFile):
         def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
             mapping = dict(pairs)
             if len(mapping) < len(pairs):
-                names = [name for name, _ in pairs]
-                twice = next(name for name in names if names.count(name) > 1)
-                raise self.error(f"names the tensor {twice!r} twice")
+                seen: set[str] = set()
+                for twice, _ in pairs:
+                    if twice in seen:
+                        break
+                    seen.add(twice)
+                raise self.error(f"names the tensor {brief(twice)!r} twice")
             return mapping
 
         try:
@@ -168,25 +186,30 @@ class SafetensorsFile(WeightFile):
             raise self.error(f"has a header that is no JSON ({str(problem)[:80]})") from None
         if not isinstance(header, dict):
             raise self.error("has a header that is no JSON object")
-        if len(header) > MAX_TENSORS:
-            raise self.error(f"holds {len(header):,} tensors, at most {MAX_TENSORS:,} are read")
+        self._check_count(len(header))
         return header
 
     def _declare(self, name: str, entry: Any) -> None:
-        label = name[:80]
+        label = inert(name)
         match entry:
             case {"dtype": str(code), "shape": [*shape], "data_offsets": [int(begin), int(end)]} if len(entry) == 3:
                 pass
             case _:
                 raise self.error(f"{label}: the header entry is not dtype, shape and data_offsets")
-        if len(shape) > MAX_RANK or any(isinstance(n, bool) or not isinstance(n, int) or n < 0 for n in shape):
-            raise self.error(f"{label}: {str(shape)[:80]} is no shape")
+        if len(shape) > MAX_RANK or any(
+            isinstance(n, bool) or not isinstance(n, int) or not 0 <= n < 2**63 for n in shape
+        ):
+            raise self.error(f"{label}: {_shown(shape)} is no shape")
         if code not in self.TYPES:
             raise self.error(f"{label}: the type {code[:20]} is unknown", "save it as F32")
+        if not 0 <= begin < 2**63 or not 0 <= end < 2**63:
+            raise self.error(f"{label}: the offsets are negative or beyond any file")
         dtype, numpy_code = self.TYPES[code]
         expected = math.prod(shape) * np.dtype(numpy_code).itemsize
         if end - begin != expected:
-            raise self.error(f"{label}: shape {shape} of {dtype} is {expected:,} bytes, offsets give {end - begin:,}")
+            raise self.error(
+                f"{label}: shape {_shown(shape)} of {dtype} is {expected:,} bytes, offsets give {end - begin:,}"
+            )
         self.tensors[name] = Stored(tuple(shape), dtype)
         self.ranges[name] = (begin, end, numpy_code)
 
@@ -196,7 +219,7 @@ class SafetensorsFile(WeightFile):
         for begin, end, name in sorted((begin, end, name) for name, (begin, end, _) in self.ranges.items()):
             if begin != position:
                 kind = "overlaps the tensor before it" if begin < position else "leaves a gap before it"
-                raise self.error(f"{name[:80]}: its data at {begin:,} {kind}, which ends at {position:,}")
+                raise self.error(f"{inert(name)}: its data at {begin:,} {kind}, which ends at {position:,}")
             position = end
         if position > size:
             raise self.error(f"is truncated: the tensors need {position:,} bytes, {size:,} are there")
@@ -207,23 +230,23 @@ class SafetensorsFile(WeightFile):
 class NpzFile(WeightFile):
     """A zip archive of .npy arrays, as `numpy.savez` writes it; never unpickled."""
 
-    def __init__(self, handle: BinaryIO, source: Source) -> None:
-        super().__init__(handle, source)
+    def __init__(self, handle: BinaryIO, source: Source, expected: int = MAX_TENSORS) -> None:
+        super().__init__(handle, source, expected)
         try:
-            self.archive = zipfile.ZipFile(handle)
+            self.archive = zipfile.ZipFile(_Bounded(handle))
         except (zipfile.BadZipFile, ValueError, EOFError, NotImplementedError, struct.error) as problem:
             raise self.error(f"is truncated or no zip archive ({problem})") from None
         self.members: dict[str, tuple[zipfile.ZipInfo, np.dtype[Any], bool]] = {}
+        self.headers: dict[str, int] = {}
         entries = self.archive.infolist()
-        if len(entries) > MAX_TENSORS:
-            raise self.error(f"holds {len(entries):,} arrays, at most {MAX_TENSORS:,} are read")
+        self._check_count(len(entries))
         for entry in entries:
             self._declare(entry)
 
     def read(self, name: str) -> Array:
         entry, dtype, fortran = self.members[name]
         with self._open(entry) as member:
-            self._array_header(member, entry)
+            self._piece(member, self.headers[name], entry)
             shape = self.tensors[name].shape
             data = bytearray(math.prod(shape) * dtype.itemsize)
             view, filled = memoryview(data), 0
@@ -239,7 +262,7 @@ class NpzFile(WeightFile):
 
     def _declare(self, entry: zipfile.ZipInfo) -> None:
         file_name = entry.filename
-        label = file_name[:80]
+        label = inert(file_name)
         parts = file_name.replace("\\", "/").split("/")
         if ".." in parts or file_name.startswith(("/", "\\")) or "\0" in entry.orig_filename:
             raise self.error(f"holds the member {label!r}, a path that leads outside")
@@ -247,7 +270,7 @@ class NpzFile(WeightFile):
             raise self.error(f"holds the member {label!r}, which is no .npy array", "save it with numpy.savez")
         name = file_name.removesuffix(".npy")
         if name in self.tensors:
-            raise self.error(f"names the tensor {name[:80]!r} twice")
+            raise self.error(f"names the tensor {brief(name)!r} twice")
         if entry.flag_bits & 1 or entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise self.error(f"{label}: is encrypted or compressed in an unusual way", "save it with numpy.savez")
         with self._open(entry) as member:
@@ -255,38 +278,67 @@ class NpzFile(WeightFile):
         if dtype.hasobject:
             raise self.error(f"{label}: is an array of Python objects, which is a pickle", "save float32 arrays")
         if len(shape) > MAX_RANK or any(n < 0 for n in shape):
-            raise self.error(f"{label}: {str(shape)[:80]} is no shape")
+            raise self.error(f"{label}: {_shown(shape)} is no shape")
         declared = header + math.prod(shape) * dtype.itemsize
         if declared != entry.file_size:
-            problem = f"{label}: shape {shape} of {dtype} needs {declared:,} bytes, the archive has {entry.file_size:,}"
-            raise self.error(problem, "the file is truncated or damaged: save it again")
+            raise self.error(
+                f"{label}: shape {_shown(shape)} of {dtype} needs {declared:,} bytes, "
+                f"the archive has {entry.file_size:,}",
+                "the file is truncated or damaged: save it again",
+            )
         self.tensors[name] = Stored(shape, dtype.name)
         self.members[name] = (entry, dtype, fortran)
+        self.headers[name] = header
 
     def _open(self, entry: zipfile.ZipInfo) -> zipfile.ZipExtFile:
         try:
             return self.archive.open(entry)  # type: ignore[return-value]  # typeshed says IO[bytes]
         except (zipfile.BadZipFile, RuntimeError, ValueError, EOFError, struct.error) as problem:
-            raise self.error(f"{entry.filename[:80]}: is damaged ({problem})") from None
+            raise self.error(f"{inert(entry.filename)}: is damaged ({problem})") from None
 
     def _piece(self, member: zipfile.ZipExtFile, size: int, entry: zipfile.ZipInfo) -> bytes:
         try:
             return member.read(size)
         except (zipfile.BadZipFile, zlib.error, EOFError) as problem:
-            raise self.error(f"{entry.filename[:80]}: is damaged ({problem})") from None
+            raise self.error(f"{inert(entry.filename)}: is damaged ({problem})") from None
 
     def _array_header(
         self, member: zipfile.ZipExtFile, entry: zipfile.ZipInfo
     ) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
-        """Shape, Fortran order, type and length of the header of an open .npy member."""
+        """Shape, Fortran order, type and length of the header of an open .npy member.
+
+        NumPy would read a header of any length, up to 4 GB of spaces that a zip archive holds in 4 MB, before it looks
+        at it; so it is given the beginning of the member only.
+        """
+        beginning = io.BytesIO(self._piece(member, MAX_ARRAY_HEADER, entry))
         readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # NumPy's, of headers that Python 2 wrote
-                version = np.lib.format.read_magic(member)
-                shape, fortran, dtype = readers[version](member)
+                version = np.lib.format.read_magic(beginning)
+                shape, fortran, dtype = readers[version](beginning)
         except HEADER_ERRORS as problem:
-            raise self.error(f"{entry.filename[:80]}: has no valid array header ({str(problem)[:80]})") from None
-        except (zipfile.BadZipFile, zlib.error, MemoryError) as problem:
-            raise self.error(f"{entry.filename[:80]}: is damaged ({problem})") from None
-        return shape, fortran, dtype, member.tell()
+            raise self.error(f"{inert(entry.filename)}: has no valid array header ({str(problem)[:80]})") from None
+        return shape, fortran, dtype, beginning.tell()
+
+
+class _Bounded:
+    """A file for `zipfile`, which reads a table of contents in one piece, however long that says it is."""
+
+    def __init__(self, handle: BinaryIO) -> None:
+        self._handle = handle
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._handle, name)
+
+    def read(self, size: int = -1) -> bytes:
+        if size > MAX_DIRECTORY:
+            raise zipfile.BadZipFile(f"a table of contents of {size:,} bytes, at most {MAX_DIRECTORY:,} are read")
+        return self._handle.read(size if size >= 0 else MAX_COMMENT)
+
+
+def _shown(shape: Sequence[object]) -> str:
+    """A shape for a message; a number may have thousands of digits, which Python refuses to print."""
+    items = ["..." if isinstance(n, int) and n.bit_length() > 128 else str(n) for n in shape[:MAX_RANK]]
+    left, right = "[]" if isinstance(shape, list) else "()"
+    return brief(left + ", ".join(items) + ("," if right == ")" and len(items) == 1 else "") + right)

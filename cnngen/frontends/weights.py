@@ -5,7 +5,6 @@ Tensors are found as ``<layer>.<role>``, for example ``conv2d_1.weight``.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -13,8 +12,9 @@ from types import MappingProxyType
 
 import numpy as np
 
-from cnngen.errors import CnngenError, Source, WeightsError, WeightsWarning
+from cnngen.errors import CnngenError, Source, WeightsError, WeightsWarning, inert
 from cnngen.frontends.record import Place, Record
+from cnngen.frontends.suggest import nearest
 from cnngen.frontends.weight_files import Stored, WeightFile, open_weights
 from cnngen.frontends.weight_layouts import Format, Shape, layouts, other
 from cnngen.ir import Array, Graph, Node
@@ -46,7 +46,7 @@ def load_weights(
     which lists all tensors that are missing, extra, or of the wrong shape or type.
     """
     needed = needed_tensors(graph)
-    with open_weights(path, place=source) as file:
+    with open_weights(path, expected=len(needed), place=source) as file:
         _verify_contents(file, needed, source_format, convert)
         arrays = {name: _read(file, name, needed[name], source_format) for name in needed}
         record.read_weights(*origin, path, file.handle)
@@ -87,14 +87,16 @@ def _read(file: WeightFile, name: str, needed: tuple[Node, str, Shape], source_f
 
 def _verify_contents(file: WeightFile, needed: Needed, source_format: Format, convert: bool) -> None:
     """Raise unless the file has exactly the tensors that are `needed`, in shapes and types that fit."""
-    problems, hints = [], []
+    problems: list[str] = []
+    hints: list[str] = []
     extra = [name for name in file.tensors if name not in needed]
     for name, (node, role, shape) in needed.items():
         usual = layouts(node.op, role, shape, source_format)
         expected = " or ".join(str(layout.shape) for layout in usual)
         if name not in file.tensors:
-            near = difflib.get_close_matches(name, extra[:1000], 1, 0.6)
-            problems.append(f"{name}: missing, expected {expected}" + (f" (the file has {near[0]})" if near else ""))
+            near = nearest(name, extra) if len(problems) < MAX_LISTED else None
+            note = f" (the file has {inert(near)})" if near else ""
+            problems.append(f"{name}: missing, expected {expected}{note}")
             continue
         stored = file.tensors[name]
         if all(layout.shape != stored.shape for layout in usual):
@@ -106,7 +108,7 @@ def _verify_contents(file: WeightFile, needed: Needed, source_format: Format, co
         problems += _type_problem(name, stored, convert)
         if stored.dtype in CONVERTIBLE and not convert:
             hints.append("write `convert: true` under weights: to convert to float32")
-    problems += [f"{name[:80]}: extra, the network has no such tensor" for name in extra]
+    problems += [f"{inert(name)}: extra, the network has no such tensor" for name in extra]
     if problems:
         shown = problems[:MAX_LISTED]
         more = f"\n  and {len(problems) - MAX_LISTED} more" if len(problems) > MAX_LISTED else ""

@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from cnngen.errors import Source, SpecError
+from cnngen.errors import Source, SpecError, brief
 
 MAX_DEPTH = 50
 MAX_VALUES = 200_000
@@ -32,11 +32,12 @@ class Expression(str):
 
 
 class YamlMap(dict[str, Any]):
-    """A mapping; `line` is where it begins, `lines` where each key stands."""
+    """A mapping; `line` is where it begins, `lines` where each key stands, `size` how many values are in it."""
 
     def __init__(self, line: int) -> None:
         super().__init__()
         self.line = line
+        self.size = 0
         self.lines: dict[str, int] = {}
 
     def put(self, key: str, value: Value, line: int) -> None:
@@ -46,11 +47,12 @@ class YamlMap(dict[str, Any]):
 
 
 class YamlList(list[Any]):
-    """A sequence; `line` is where it begins, `lines` where each item does."""
+    """A sequence; `line` is where it begins, `lines` where each item does, `size` how many values are in it."""
 
     def __init__(self, line: int) -> None:
         super().__init__()
         self.line = line
+        self.size = 0
         self.lines: list[int] = []
 
     def put(self, value: Value, line: int) -> None:
@@ -131,7 +133,7 @@ class _Builder:
             mark = error.problem_mark or error.context_mark
             context = f" {error.context}" if error.context else ""
             raise SpecError(
-                f"is not valid YAML: {error.problem or 'cannot be parsed'}{context}",
+                f"is not valid YAML: {brief(error.problem or 'cannot be parsed')}{context}",
                 remedy="check the indentation, brackets and quotes on this line and the one before",
                 source=Source(self.file, mark.line + 1 if mark else None),
             ) from None
@@ -147,7 +149,7 @@ class _Builder:
 
     def _take(self, event: Any) -> None:
         if getattr(event, "tag", None) is not None:
-            raise self._error(f"the tag {event.tag!r} is not allowed", event, "write the plain value")
+            raise self._error(f"the tag {brief(str(event.tag))!r} is not allowed", event, "write the plain value")
         line = event.start_mark.line + 1
         match event:
             case yaml.MappingStartEvent():
@@ -156,11 +158,12 @@ class _Builder:
                 self._enter(YamlList(line), event)
             case yaml.MappingEndEvent() | yaml.SequenceEndEvent():
                 done = self.stack.pop()
+                done.value.size = done.values
                 self._place(done.value, done.value.line, event, done.anchor, done.values)
             case yaml.AliasEvent():
                 if event.anchor not in self.anchors:
                     raise self._error(
-                        f"*{event.anchor} refers to nothing that is complete before it",
+                        f"*{brief(str(event.anchor))} refers to nothing that is complete before it",
                         event,
                         "define the anchor above, outside of what uses it",
                     )
@@ -195,7 +198,7 @@ class _Builder:
         if event.value in owner.value:
             first = owner.value.lines[event.value]
             raise self._error(
-                f"the key {event.value!r} is given twice, first on line {first}", event, "remove one of the two"
+                f"the key {brief(event.value)!r} is given twice, first on line {first}", event, "remove one of the two"
             )
         owner.key, owner.key_line = event.value, line
 
@@ -262,7 +265,7 @@ def resolve(text: str) -> Value:
         return int(text, 0)
     if _LEADING_ZERO.fullmatch(text):
         raise ValueError(
-            f"{text} has a leading zero: 8 to the base for some readers, 10 for others",
+            f"{brief(text)} has a leading zero: 8 to the base for some readers, 10 for others",
             "drop the zero, or quote it where it is a name",
         )
     if _FLOAT.fullmatch(text):

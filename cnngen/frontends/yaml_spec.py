@@ -25,6 +25,8 @@ from cnngen.passes.infer_shapes import infer_shapes
 from cnngen.resources import specs_folder
 
 GIVEN: Place = "given"
+MAX_ENDS = 100
+"""Inputs, and outputs, of a network."""
 TO_NHWC = (0, 2, 3, 1)
 TO_NCHW = (0, 3, 1, 2)
 
@@ -50,6 +52,7 @@ def _network(spec: Spec, values: YamlMap, path: Path, batch: int) -> Graph:
     library = Library(file, spec.blocks, {name: block["layers"] for name, block in blocks.items()})
     if isinstance(blocks, YamlMap):
         library.check(blocks.lines)
+    _check_counts(spec, values, file)
     inputs = _inputs(spec)
     layout = _layout(inputs, file, values.lines["input"])
     order = {"keras": "hwc", "torch": "chw"}[_format(spec, layout)]
@@ -68,6 +71,14 @@ def _network(spec: Spec, values: YamlMap, path: Path, batch: int) -> Graph:
 
 def _inputs(spec: Spec) -> dict[str, InputSpec]:
     return {"input": spec.input} if isinstance(spec.input, InputSpec) else dict(spec.input)
+
+
+def _check_counts(spec: Spec, values: YamlMap, file: str) -> None:
+    """Refuse more inputs or outputs than a C function should have parameters."""
+    for key, tensors in (("input", _inputs(spec)), ("outputs", spec.outputs or ())):
+        if len(tensors) > MAX_ENDS:
+            problem = f"{key} has {len(tensors):,} tensors, more than {MAX_ENDS}"
+            raise SpecError(problem, remedy="join them by concat", source=Source(file, values.lines[key]))
 
 
 def _layout(inputs: dict[str, InputSpec], file: str, line: int) -> str:

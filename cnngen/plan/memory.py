@@ -107,35 +107,38 @@ def assign_offsets(buffers: Sequence[Buffer]) -> Arena:
     Management for Deep Neural Net Inference, 2020, "greedy by size").
     """
     placed: list[Buffer] = []
+    # What is placed already, by the steps at which it is in use: a network of thousands of layers has thousands of
+    # buffers, of which a few meet.
+    at: list[list[Buffer]] = [[] for _ in range(max((b.last for b in buffers), default=-1) + 1)]
     for buffer in sorted(buffers, key=lambda b: (-b.size, b.index)):
-        others = sorted((b for b in placed if _overlap_in_time(b, buffer)), key=lambda b: b.offset)
+        met = {b.index: b for live in at[buffer.first : buffer.last + 1] for b in live}
+        others = sorted(met.values(), key=lambda b: b.offset)
         offset = 0
         for other in others:
             if offset + _aligned(buffer.size) <= other.offset:
                 break
             offset = max(offset, other.offset + _aligned(other.size))
         placed.append(replace(buffer, offset=offset))
+        for live in at[buffer.first : buffer.last + 1]:
+            live.append(placed[-1])
     placed.sort(key=lambda b: b.index)
-    steps = range(max((b.last for b in placed), default=-1) + 1)
-    live = (sum(_aligned(b.size) for b in placed if b.first <= step <= b.last) for step in steps)
+    lower_bound = max((sum(_aligned(b.size) for b in live) for live in at), default=0)
     size = max((b.offset + _aligned(b.size) for b in placed), default=0)
-    return verify_arena(Arena(tuple(placed), size, max(live, default=0)))
+    return verify_arena(Arena(tuple(placed), size, lower_bound))
 
 
 def verify_arena(arena: Arena) -> Arena:
     """Return `arena` if no two buffers in use at the same time share memory."""
-    for i, a in enumerate(arena.buffers):
-        if a.offset < 0 or a.offset % ALIGNMENT or a.offset + a.size > arena.size:
-            raise PlanError(f"buffer {a} lies outside the arena or is not aligned")
-        for b in arena.buffers[i + 1 :]:
-            apart = a.offset + a.size <= b.offset or b.offset + b.size <= a.offset
-            if _overlap_in_time(a, b) and not apart:
-                raise PlanError(f"buffers {a} and {b} overlap")
+    live: list[Buffer] = []
+    for buffer in sorted(arena.buffers, key=lambda b: b.first):
+        if buffer.offset < 0 or buffer.offset % ALIGNMENT or buffer.offset + buffer.size > arena.size:
+            raise PlanError(f"buffer {buffer} lies outside the arena or is not aligned")
+        live = [other for other in live if other.last >= buffer.first]
+        for other in live:
+            if buffer.offset < other.offset + other.size and other.offset < buffer.offset + buffer.size:
+                raise PlanError(f"buffers {other} and {buffer} overlap")
+        live.append(buffer)
     return arena
-
-
-def _overlap_in_time(a: Buffer, b: Buffer) -> bool:
-    return a.first <= b.last and b.first <= a.last
 
 
 def _aligned(size: int) -> int:
