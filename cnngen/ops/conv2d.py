@@ -117,6 +117,10 @@ def grouped_product(x: Array, w: Array) -> Array:
     return np.asarray(np.einsum("nhwgi,igo->nhwgo", x, w, optimize=True))
 
 
+MAX_EXTENT = 2**30
+"""Of a padded input: kernels compute positions in it, up to twice as far, in 32 bits."""
+
+
 def window_output(tensor: TensorType, window: Window, ceil_mode: bool = False) -> tuple[int, int]:
     """Output height and width of a sliding window: ``floor((w + p - d (k - 1) - 1) / s) + 1``.
 
@@ -138,6 +142,14 @@ def window_output(tensor: TensorType, window: Window, ceil_mode: bool = False) -
         if ceil_mode and (count - 1) * stride >= size + begin:
             count -= 1
         sizes.append(count)
+        if size + begin + end > MAX_EXTENT:
+            problem = f"the padded input {name} {size + begin + end:,} exceeds {MAX_EXTENT:,}"
+            raise ShapeError(problem, remedy="use less padding")
+    top, bottom, left, right = window.padding
+    batch, height, width, channels = tensor.shape
+    elements = batch * (height + top + bottom) * (width + left + right) * channels
+    if elements > 2**31 - 1:
+        raise ShapeError(f"the padded input has {elements:,} elements, more than 2^31 - 1", remedy="use less padding")
     return sizes[0], sizes[1]
 
 

@@ -17,12 +17,15 @@ from cnngen.backends.cpu.steps import Call, Step
 from cnngen.backends.cpu.wrap import wrap
 from cnngen.backends.sources import SourceTree
 from cnngen.cache import private_folder
+from cnngen.errors import SpecError
 from cnngen.ir import Array, TensorType
 from cnngen.plan.memory import View
 
 LINES_PER_UNIT = 1200
 """Kernel lines in one compilation unit: more units compile in parallel, each one parses the headers."""
 MAX_UNITS = 4
+MAX_SOURCE = 30_000_000
+"""Characters of all kernels together: a bound on what a spec can make the compiler read."""
 RESERVED_NAMES = ("simd", "vector_math")
 """Headers that every network has: one of its own by that name would replace them."""
 
@@ -94,7 +97,16 @@ def emit(plan: Plan, blob: Array, version: str) -> SourceTree:
     """Print `plan` as a tree of C sources with the packed weights `blob` beside them."""
     name = c_identifier(plan.name)
     symbols = plan.kernels
-    texts = {symbols[kernel]: render_kernel(kernel, symbols[kernel]) for kernel in symbols}
+    texts: dict[str, str] = {}
+    size = 0
+    for kernel, symbol in symbols.items():
+        texts[symbol] = render_kernel(kernel, symbol)
+        size += len(texts[symbol])
+        if size > MAX_SOURCE:
+            raise SpecError(
+                f"{plan.name}: its {len(symbols):,} different kernels take more than {MAX_SOURCE:,} bytes of C",
+                remedy="use fewer layers that differ from each other",
+            )
     context = _context(plan, name, version)
     files = {
         f"{name}.h": _render("network.h.j2", context),
