@@ -51,7 +51,7 @@ def compile(
     """Compile a network into native code and load it.
 
     `source`: path of a YAML spec, or a `Graph`. `weights`: a weight file instead of the spec's.
-    `isa`: `scalar`, `avx2`, `avx512` or `native`, the best that this machine has. `batch`: images a
+    `isa`: `scalar`, `sse4.1`, `avx2`, `avx512` or `native`, the best that this machine has. `batch`: images a
     native call. `threads`: default one for small networks, else all cores; results do not depend on
     it. `numerics`: `fast`, or `reproducible` for the same bits on every ISA with fused multiply-add.
     `build_dir`: a folder that gets every stage (graph, plan, C sources, command, log, library).

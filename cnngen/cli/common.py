@@ -93,7 +93,7 @@ WeightsOption = Annotated[
     Path | None, typer.Option("--weights", metavar="FILE", help="Weights in place of the ones that the spec names.")
 ]
 IsaOption = Annotated[
-    str, typer.Option("--isa", help="scalar, avx2, avx512, native, or an emulated one such as avx512-emulated.")
+    str, typer.Option("--isa", help="scalar, sse4.1, avx2, avx512, native, or an emulated one such as avx512-emulated.")
 ]
 ThreadsOption = Annotated[
     int | None, typer.Option("--threads", min=1, help="Threads of one run; all cores where not given.")

@@ -75,7 +75,11 @@ class Bound:
 
     @staticmethod
     def of_sum(value: Array, magnitude: Array, roundings: int) -> Bound:
-        """A sum of products: `magnitude` is S = sum |x||w| + |b|, `roundings` is k."""
+        """A sum of products: `magnitude` is S = sum |x||w| + |b|, `roundings` is k.
+
+        Sound with fused multiply-add and without: of n products that are added one by one to a bias, the first
+        goes through n + 1 roundings, its own and those of n sums (Higham, 3.1); fused it goes through n.
+        """
         underflow = roundings * SMALLEST_NORMAL * UNIT_ROUNDOFF
         gamma = roundings * UNIT_ROUNDOFF / (1 - roundings * UNIT_ROUNDOFF)
         usual = min(float(roundings), np.sqrt(roundings) + 2) * UNIT_ROUNDOFF

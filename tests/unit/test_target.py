@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import os
 import platform
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from cnngen import resources
 from cnngen.backends.cpu import target
 from cnngen.backends.cpu.target import ISAS, Target, available_cores, host_isas, resolve
 from cnngen.errors import TargetError
+from tests.native import cc
 
 Become = Callable[[str, str | None], None]
 
@@ -43,14 +46,15 @@ AVX512 = "avx512f avx512vl avx512dq avx512bw"
     ("machine", "cpuinfo", "expected"),
     [
         ("x86_64", "processor: 0\nflags\t\t: fpu sse2\n", ("scalar",)),
-        ("x86_64", "flags\t\t: sse2 avx2 fma\n", ("scalar", "avx2")),
-        ("AMD64", "flags\t\t: sse2 avx2 fma\n", ("scalar", "avx2")),
-        ("x86_64", "flags\t\t: sse2 avx2\n", ("scalar",)),
-        ("x86_64", f"flags\t\t: avx2 fma {AVX512}\n", ("scalar", "avx2", "avx512")),
-        ("x86_64", "flags\t\t: avx2 fma avx512f\n", ("scalar", "avx2")),
-        ("x86_64", "bugs: avx2 fma\n", ("scalar",)),
+        ("x86_64", "flags\t\t: sse2 sse4_1\n", ("scalar", "sse4.1")),
+        ("x86_64", "flags\t\t: sse4_1 avx2 fma\n", ("scalar", "sse4.1", "avx2")),
+        ("AMD64", "flags\t\t: sse4_1 avx2 fma\n", ("scalar", "sse4.1", "avx2")),
+        ("x86_64", "flags\t\t: sse4_1 avx2\n", ("scalar", "sse4.1")),
+        ("x86_64", f"flags\t\t: sse4_1 avx2 fma {AVX512}\n", ("scalar", "sse4.1", "avx2", "avx512")),
+        ("x86_64", "flags\t\t: sse4_1 avx2 fma avx512f\n", ("scalar", "sse4.1", "avx2")),
+        ("x86_64", "bugs: sse4_1 avx2 fma\n", ("scalar",)),
         ("x86_64", None, ("scalar",)),
-        ("aarch64", "flags\t\t: avx2 fma\n", ("scalar",)),
+        ("aarch64", "flags\t\t: sse4_1 avx2 fma\n", ("scalar",)),
     ],
 )
 def test_host_isas_follow_the_flags_of_the_cpu(
@@ -67,12 +71,13 @@ def test_host_isas_of_this_machine_are_known_and_begin_with_scalar() -> None:
 
 
 def test_refuses_an_isa_that_this_machine_lacks_with_two_ways_out(host: Become) -> None:
-    host("x86_64", "flags : avx2 fma\n")
+    host("x86_64", "flags : sse4_1 avx2 fma\n")
     with pytest.raises(TargetError) as caught:
         resolve("avx512", 1)
     message = str(caught.value)
     assert "cannot run avx512" in message
-    assert "scalar, avx2" in message
+    assert "scalar, sse4.1, avx2" in message
+    assert "--emit-only" in message
     assert "isa='native'" in message
     assert "avx512-emulated" in message
     assert caught.value.exit_code == 2
@@ -117,7 +122,25 @@ def test_isas_go_from_the_most_portable_to_the_fastest() -> None:
         assert slower.lanes < faster.lanes
         assert slower.registers <= faster.registers
         assert slower.features < faster.features
-        assert set(slower.flags) < set(faster.flags)
+        assert slower.fused <= faster.fused
+
+
+def macros(flags: Iterable[str]) -> set[str]:
+    """What the compiler says that it may use with these options."""
+    done = cc(Path.cwd(), *flags, "-dM", "-E", "-x", "c", os.devnull)
+    return set(re.findall(r"#define __(SSE\w*|AVX\w*|FMA)__ ", done.stdout))
+
+
+def test_the_compiler_may_use_what_an_isa_has_and_nothing_beyond() -> None:
+    """Whatever the compiler is set to on top."""
+    allowed = {isa.name: macros(isa.flags) for isa in ISAS.values()}
+    assert "SSE4_1" in allowed["sse4.1"]
+    assert not any(name.startswith(("AVX", "FMA")) for name in allowed["sse4.1"] | allowed["scalar"])
+    assert {"AVX2", "FMA"} <= allowed["avx2"]
+    assert {"AVX512F", "AVX512VL", "AVX512DQ", "AVX512BW"} <= allowed["avx512"]
+    for slower, faster in itertools.pairwise(ISAS):
+        assert allowed[slower] < allowed[faster]
+    assert "AVX" not in macros(("-march=haswell", *ISAS["sse4.1"].flags))
 
 
 def test_available_cores_are_those_of_the_process(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,8 +29,8 @@ from cnngen.ops.normalize import LOG_ROUNDINGS
 from tests.native import WARNINGS, c_library, cc, target
 
 SIMD = resources.templates_folder() / "c" / "simd"
-HEADERS = ("scalar.h", "avx2.h", "avx512.h", "emulated.h")
-VOCABULARIES = (*host_isas(), "avx2-emulated", "avx512-emulated")
+HEADERS = (*(isa.header for isa in ISAS.values()), "emulated.h")
+VOCABULARIES = (*host_isas(), "sse4.1-emulated", "avx2-emulated", "avx512-emulated")
 HELPERS = {"v_mask_n", "v_float_of", "v_bits_of"}
 """What some headers need for themselves; no template may use them."""
 
@@ -103,9 +103,7 @@ def operations(header: str) -> set[str]:
 
 def flags(isa: str) -> list[str]:
     """Compiler options for one vocabulary."""
-    chosen = target(isa)
-    lanes = [f"-DCNNGEN_EMULATED_LANES={chosen.isa.lanes}"] if chosen.emulated else []
-    return [*chosen.flags, *lanes, f"-I{SIMD}"]
+    return [*target(isa).flags, f"-I{SIMD}"]
 
 
 def source(isa: str) -> str:
@@ -141,7 +139,7 @@ class Vocabulary:
     def __init__(self, isa: str, folder: Path) -> None:
         folder.mkdir()
         (folder / "simd.h").write_text((SIMD / target(isa).header).read_text())
-        self.isa, self.fused = isa, isa != "scalar"
+        self.isa, self.fused = isa, target(isa).isa.fused
         self.library = c_library(folder, source(isa), [*flags(isa), "-I."])
         self.lanes = int(self.library.lanes())
 

@@ -128,11 +128,8 @@ def emit(plan: Plan, blob: Array, version: str) -> SourceTree:
         files[f"{name}_weights.S"] = _render("weights.S.j2", context)
         units.append(f"{name}_weights.S")
         blobs[f"{name}_weights.bin"] = blob
-    flags = plan.target.flags
-    if plan.target.emulated:
-        flags = (*flags, f"-DCNNGEN_EMULATED_LANES={plan.target.isa.lanes}")
     links = ("-fopenmp", "-lm") if plan.target.threads > 1 else ("-lm",)
-    return SourceTree(name, MappingProxyType(files), MappingProxyType(blobs), tuple(units), flags, links)
+    return SourceTree(name, MappingProxyType(files), MappingProxyType(blobs), tuple(units), plan.target.flags, links)
 
 
 def partition(plan: Plan, symbols: dict[AnyKernel, str], texts: dict[str, str]) -> list[list[StepText]]:

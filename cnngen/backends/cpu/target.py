@@ -18,14 +18,15 @@ class Isa:
     """One vector instruction set.
 
     `lanes` is floats in a register, `registers` how many there are, `header` the file under
-    `templates/c/simd/` that defines the vocabulary, `flags` the compiler options that enable it and
-    `features` the names in /proc/cpuinfo that it needs.
+    `templates/c/simd/` that defines the vocabulary, `fused` whether its multiply-add rounds once,
+    `flags` the compiler options that enable it and `features` the names in /proc/cpuinfo that it needs.
     """
 
     name: str
     lanes: int
     registers: int
     header: str
+    fused: bool
     flags: tuple[str, ...] = ()
     features: frozenset[str] = frozenset()
 
@@ -34,15 +35,18 @@ _AVX2_FLAGS = ("-mavx2", "-mfma")
 ISAS = {
     isa.name: isa
     for isa in (
-        Isa("scalar", 1, 16, "scalar.h"),
-        Isa("avx2", 8, 16, "avx2.h", _AVX2_FLAGS, frozenset({"avx2", "fma"})),
+        Isa("scalar", 1, 16, "scalar.h", False),
+        # -mno-avx: also where the compiler is set to go beyond, as by CC="gcc -march=native".
+        Isa("sse4.1", 4, 16, "sse4_1.h", False, ("-msse4.1", "-mno-avx"), frozenset({"sse4_1"})),
+        Isa("avx2", 8, 16, "avx2.h", True, _AVX2_FLAGS, frozenset({"sse4_1", "avx2", "fma"})),
         Isa(
             "avx512",
             16,
             32,
             "avx512.h",
+            True,
             (*_AVX2_FLAGS, "-mavx512f", "-mavx512vl", "-mavx512dq", "-mavx512bw", "-mprefer-vector-width=512"),
-            frozenset({"avx2", "fma", "avx512f", "avx512vl", "avx512dq", "avx512bw"}),
+            frozenset({"sse4_1", "avx2", "fma", "avx512f", "avx512vl", "avx512dq", "avx512bw"}),
         ),
     )
 }
@@ -77,13 +81,19 @@ class Target:
         Ones wider than the machine's are passed between functions of one file only: no ABI to warn about.
         """
         emulation = (*ISAS[host_isas()[-1]].flags, "-O1", "-Wno-psabi")
+        emulation += (f"-DCNNGEN_EMULATED_LANES={self.isa.lanes}", f"-DCNNGEN_EMULATED_FMA={int(self.isa.fused)}")
         flags = emulation if self.emulated else self.isa.flags
         return flags + (("-fopenmp",) if self.threads > 1 else ())
 
 
 @functools.cache
 def host_isas() -> tuple[str, ...]:
-    """Names of the ISAs that this machine can run, the fastest last."""
+    """Names of the ISAs that this machine can run, the fastest last.
+
+    /proc/cpuinfo lists what both the processor has and the kernel enables: where Linux does not save the
+    registers of AVX or AVX-512 on a switch (no XSAVE, a hypervisor or a boot option that hides it), their
+    names are absent, although the processor would have them.
+    """
     features: set[str] = set()
     if platform.machine() in ("x86_64", "AMD64"):
         try:
@@ -110,7 +120,8 @@ def resolve(isa: str, threads: int, *, run_here: bool = True) -> Target:
     if run_here and name not in host_isas() and not emulated:
         raise TargetError(
             f"this machine cannot run {name} code (it has {', '.join(host_isas())})",
-            remedy=f"use isa='native', or isa='{name}{EMULATED_SUFFIX}' to check the {name} kernels here",
+            remedy=f"use isa='native', isa='{name}{EMULATED_SUFFIX}' to check the {name} kernels here, or compile "
+            "elsewhere what --emit-only writes",
         )
     return Target(ISAS[name], threads, emulated)
 

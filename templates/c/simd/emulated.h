@@ -1,6 +1,7 @@
 /* Vector vocabulary: any width with the vectors of GCC and Clang, to check the kernels of an ISA that this machine
-   lacks. CNNGEN_EMULATED_LANES is set on the compiler's command line. Lane by lane the same IEEE operations
-   as the real instructions, so the results have the same bits. */
+   lacks. CNNGEN_EMULATED_LANES, and whether its multiply-add rounds once, CNNGEN_EMULATED_FMA, are set on the
+   compiler's command line. Lane by lane the same IEEE operations as the real instructions, so the results have
+   the same bits. */
 #ifndef CNNGEN_SIMD_H
 #define CNNGEN_SIMD_H
 
@@ -54,8 +55,10 @@ static inline v_t v_add(v_t a, v_t b) { return a + b; }
 static inline v_t v_sub(v_t a, v_t b) { return a - b; }
 static inline v_t v_mul(v_t a, v_t b) { return a * b; }
 static inline v_t v_div(v_t a, v_t b) { return a / b; }
-/* a b + c, rounded once */
-#if defined(__FMA__) && V_LANES % 8 == 0
+/* a b + c, rounded once where the emulated ISA does */
+#if !CNNGEN_EMULATED_FMA
+static inline v_t v_fma(v_t a, v_t b, v_t c) { return a * b + c; }
+#elif defined(__FMA__) && V_LANES % 8 == 0
 static inline v_t v_fma(v_t a, v_t b, v_t c)
 {
     __m256 x[V_LANES / 8], y[V_LANES / 8], z[V_LANES / 8];
