@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
 from cnngen.frontends.weights import attach, needed_tensors
 from cnngen.ir import Array, Graph, Node
 from cnngen.ops import Activate, Add, BatchNorm, Conv2D, Dense, Identity, Mul, PRelu, Sub
+
+WORTH_THREADS = 1_000_000
+"""Numbers, from which on they are drawn on several cores: each tensor has a generator of its own, which needs no GIL."""
 
 
 def random_weights(graph: Graph, seed: int = 0) -> Graph:
@@ -23,11 +28,16 @@ def random_weights(graph: Graph, seed: int = 0) -> Graph:
     """
     summed = _before_additions(graph)
     damping = 1 / math.sqrt(max(sum(isinstance(node.op, Add | Sub) for node in graph.nodes), 1))
-    arrays = {
-        name: _draw(name, node, role, shape, seed, damping if node.name in summed else 1.0)
-        for name, (node, role, shape) in needed_tensors(graph).items()
-    }
-    return attach(graph, arrays)
+    needed = needed_tensors(graph)
+
+    def draw(name: str) -> Array:
+        node, role, shape = needed[name]
+        return _draw(name, node, role, shape, seed, damping if node.name in summed else 1.0)
+
+    if sum(math.prod(shape) for _, _, shape in needed.values()) < WORTH_THREADS:
+        return attach(graph, {name: draw(name) for name in needed})
+    with ThreadPoolExecutor(min(os.cpu_count() or 1, 8)) as pool:
+        return attach(graph, dict(zip(needed, pool.map(draw, needed), strict=True)))
 
 
 def _draw(name: str, node: Node, role: str, shape: tuple[int, ...], seed: int, scale: float) -> Array:
@@ -38,10 +48,12 @@ def _draw(name: str, node: Node, role: str, shape: tuple[int, ...], seed: int, s
             return rng.uniform(0.5, 1.5, shape).astype(np.float32)
         case "weight":
             assert isinstance(node.op, Conv2D | Dense)
-            deviation = np.float32(scale * math.sqrt(2 / math.prod(shape[:-1])))
-            return np.asarray(rng.standard_normal(shape, dtype=np.float32) * deviation)
+            deviation = scale * math.sqrt(2 / math.prod(shape[:-1]))
         case _:
-            return np.asarray(rng.standard_normal(shape, dtype=np.float32) * np.float32(0.1))
+            deviation = 0.1
+    array = rng.standard_normal(shape, dtype=np.float32)
+    array *= np.float32(deviation)
+    return array
 
 
 def _before_additions(graph: Graph) -> set[str]:

@@ -41,7 +41,7 @@ def pack(plan: Plan, graph: Graph | None = None) -> Array:
             for offset, size, array in zip(call.params, call.kernel.parameter_sizes, arrays, strict=True):
                 if array.size != size:
                     raise PlanError(f"packed {array.size} floats, planned {size}", layer=step.node)
-                blob[offset : offset + size] = array.reshape(-1)
+                _put(blob[offset : offset + size], array)
     return blob
 
 
@@ -80,11 +80,28 @@ def _pack_conv(kernel: ConvKernel, node: Node) -> list[Array]:
         width = block.vectors * kernel.lanes
         part = _padded(weight[:, :, channels], block.count * width)
         part = part.reshape(kernel.taps, kernel.groups, block.count, width)
-        weights.append(part.transpose(1, 2, 0, 3).reshape(-1))
+        weights.append(part.transpose(1, 2, 0, 3))
         for bias in _bias(node):
             grouped = bias.reshape(kernel.groups, kernel.group_outputs)[:, channels]
-            biases.append(_padded(grouped, block.count * width).reshape(-1))
-    return [np.concatenate(weights), *([np.concatenate(biases)] if biases else [])]
+            biases.append(_padded(grouped, block.count * width))
+    return [_joined(weights), *([_joined(biases)] if biases else [])]
+
+
+def _joined(arrays: list[Array]) -> Array:
+    """Arrays one after the other; a single one as it is."""
+    if len(arrays) == 1:
+        return arrays[0]
+    joined = np.empty(sum(array.size for array in arrays), np.float32)
+    position = 0
+    for array in arrays:
+        _put(joined[position : position + array.size], array)
+        position += array.size
+    return joined
+
+
+def _put(place: Array, array: Array) -> None:
+    """Copy into a flat array, in one go: `array.reshape(-1)` of a transposed one is a copy as large as the weights."""
+    place.reshape(array.shape)[...] = array
 
 
 def _bias(node: Node) -> list[Array]:
