@@ -14,7 +14,7 @@ from cnngen.ir import Array, Graph, Node
 from cnngen.ops import Activate, Add, BatchNorm, Conv2D, Dense, Identity, Mul, PRelu, Sub
 
 WORTH_THREADS = 1_000_000
-"""Numbers, from which on they are drawn on several cores: each tensor has a generator of its own, which needs no GIL."""
+"""Numbers from which on they are drawn on several cores: each tensor has its own generator, which needs no GIL."""
 
 
 def random_weights(graph: Graph, seed: int = 0) -> Graph:
