@@ -26,6 +26,7 @@ from cnngen.ops import (
     BatchNorm,
     Bound,
     Conv2D,
+    Conv2DTranspose,
     Dense,
     Div,
     Elementwise,
@@ -98,7 +99,7 @@ def _with_repeats(node: Node, case: IntegerCase) -> IntegerCase:
 def activation_of(node: Node) -> Activation | None:
     """The activation function that the node ends with."""
     op = node.op
-    return op.activation if isinstance(op, Conv2D | Dense | Elementwise | Activate) else None
+    return op.activation if isinstance(op, Conv2D | Conv2DTranspose | Dense | Elementwise | Activate) else None
 
 
 def _case(node: Node, types: Sequence[TensorType], rng: np.random.Generator) -> IntegerCase:
@@ -107,6 +108,8 @@ def _case(node: Node, types: Sequence[TensorType], rng: np.random.Generator) -> 
         case Conv2D():
             taps = math.prod(op.weight_shapes(types)["weight"][:3])
             return _sum_of_products(node, types, taps, rng)
+        case Conv2DTranspose():
+            return _sum_of_products(node, types, max(op.taps(types), 1), rng)
         case Dense():
             return _sum_of_products(node, types, types[0].shape[1], rng)
         case Add() | Sub() | Maximum() | Minimum():
@@ -191,7 +194,7 @@ def _exact_on_integers(activation: Activation) -> bool:
 
 
 def _without_activation(op: Op) -> Op:
-    assert isinstance(op, Conv2D | Dense | Elementwise)
+    assert isinstance(op, Conv2D | Conv2DTranspose | Dense | Elementwise)
     return replace(op, activation=None)
 
 

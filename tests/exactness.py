@@ -10,6 +10,7 @@ from cnngen.ops import (
     Activate,
     Concat,
     Conv2D,
+    Conv2DTranspose,
     Dense,
     Div,
     Elementwise,
@@ -36,7 +37,7 @@ def is_exact(node: Node, inputs: list[Array]) -> bool:
             return False
         case Maximum() | Minimum() if node.op.activation is None:
             return True
-        case Conv2D() | Dense() | Elementwise():
+        case Conv2D() | Conv2DTranspose() | Dense() | Elementwise():
             activation = node.op.activation
             return integral and (activation is None or activation.function in ("relu", "relu6"))
         case Activate():

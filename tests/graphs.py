@@ -38,6 +38,7 @@ from cnngen.ops import (
     BatchNorm,
     Concat,
     Conv2D,
+    Conv2DTranspose,
     Dense,
     Div,
     Flatten,
@@ -324,6 +325,25 @@ def squeeze_excitation() -> Graph:
     return net.graph("normalised", net.add(Flatten(), mean, name="features"))
 
 
+def transposed_decoder() -> Graph:
+    """The way up of a U-Net by transposed convolutions: batch norm, activation, concat, a residual sum."""
+    net = Builder((1, 6, 8, 3), name="transposed_decoder")
+    fine = net.add(Conv2D(5, (3, 3), padding=SAME3, activation=RELU.activation), "x", name="fine")
+    net.add(Pool2D("max", (2, 2), (2, 2)))
+    net.add(Conv2D(8, (3, 3), padding=SAME3), name="coarse")
+    net.add(Conv2DTranspose(6, (2, 2), (2, 2), use_bias=False))
+    net.add(BatchNorm())
+    up = net.add(RELU, name="up")
+    net.add(Concat(), fine, up)
+    net.add(Conv2D(5, (3, 3), padding=SAME3))
+    joined = net.add(RELU, name="joined")
+    smooth = net.add(Conv2DTranspose(5, (3, 3), padding=SAME3), name="smooth")
+    net.add(Add(), smooth, joined)
+    net.add(RELU)
+    net.add(Conv2DTranspose(2, (4, 3), (2, 3), (1, 1, 0, 1), output_padding=(0, 1)), name="map")
+    return net.graph()
+
+
 def ceil_pools() -> Graph:
     """Pooling with ceil_mode, dilation and padding, with and without the padding in the average."""
     net = Builder((2, 10, 9, 3), name="ceil_pools")
@@ -373,6 +393,7 @@ EXAMPLES: dict[str, Callable[[], Graph]] = {
         two_inputs,
         encoder_decoder,
         squeeze_excitation,
+        transposed_decoder,
         ceil_pools,
         every_activation,
     )

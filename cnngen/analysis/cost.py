@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 
 from cnngen.ir import Graph, Node
-from cnngen.ops import Concat, Conv2D, Flatten, Identity
+from cnngen.ops import Concat, Conv2D, Conv2DTranspose, Flatten, Identity
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def dense_equivalent(graph: Graph, node: Node) -> int:
     ``inputs * outputs``, and one bias for each output where the convolution has biases; for one
     image. The convolution is that matrix with most entries zero and the rest shared. 0 for other ops.
     """
-    if not isinstance(node.op, Conv2D):
+    if not isinstance(node.op, Conv2D | Conv2DTranspose):
         return 0
     image, output = graph.types[node.inputs[0]], graph.types[node.name]
     inputs, outputs = image.elements // image.shape[0], output.elements // output.shape[0]

@@ -26,7 +26,7 @@ from cnngen.analysis.coverage import Coverage, needed_by_outputs, read_by_layers
 from cnngen.analysis.receptive_field import AxisField, Fields, ReceptiveField, receptive_fields, step, window_taps
 from cnngen.errors import Source
 from cnngen.ir import Array, Graph, Node
-from cnngen.ops import POINTWISE, BatchNorm, Conv2D, Dense, GlobalPool2D, Softmax, Window
+from cnngen.ops import POINTWISE, BatchNorm, Conv2D, Conv2DTranspose, Dense, GlobalPool2D, Softmax, Window
 from cnngen.passes.remove_dead import live
 from cnngen.passes.rewrite import uses
 
@@ -217,7 +217,7 @@ def useless_bias(facts: Facts) -> Iterator[LintWarning]:
     consumers, count = facts.graph.consumers(), uses(facts.graph)
     for node in facts.graph.nodes:
         if (
-            isinstance(node.op, Conv2D | Dense)
+            isinstance(node.op, Conv2D | Conv2DTranspose | Dense)
             and node.op.use_bias
             and node.op.activation is None
             and count[node.name] == 1

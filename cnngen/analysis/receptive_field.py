@@ -8,6 +8,8 @@ of the input. A window of kernel k, stride s, dilation d behind a padding p take
 Source: Araujo, Norris, Sim, "Computing Receptive Fields of Convolutional Neural Networks", Distill,
 2019. Behind an upsampling by u, element i sees what element ``i // u`` saw: ``jump' = jump / u`` may be
 a fraction, and the ends of the field are then exact for each of the elements of a period (`Path`).
+A transposed convolution of stride s is a window over the input with s - 1 zeros put between its
+elements: ``jump' = jump / s``, and the elements of a period may see more, less or nothing.
 
 Where paths of a graph meet, the field is the smallest interval that holds both; where they disagree
 in jump, it differs from element to element and `clear` is False.
@@ -27,10 +29,10 @@ from fractions import Fraction
 import numpy as np
 
 from cnngen.ir import Array, Graph, Node, TensorType
-from cnngen.ops import POINTWISE, Conv2D, Elementwise, Everything, Softmax, Transpose, Window
+from cnngen.ops import POINTWISE, Conv2D, Conv2DTranspose, Elementwise, Everything, Softmax, Transpose, Window
 
-NOTHING = np.iinfo(np.int64).max
-"""Start of a field that is empty because a window lies in the padding as a whole; stop is -1."""
+NOTHING = int(np.iinfo(np.int64).max)
+"""Start of a field that is empty because a window meets nothing but zeros; stop is -1, of a path -NOTHING."""
 MAX_PERIOD = 1024
 """Longest period of a path; one of a longer period is given as what all positions together see."""
 
@@ -40,7 +42,7 @@ class Path:
     """All paths of one jump: element i sees pixels ``first[r] + q shift`` to ``last[r] + q shift``.
 
     q and r are quotient and remainder of i by the period, which is the length of `first` and `last`
-    and 1 where nothing is upsampled. Neither end ever moves back when i grows.
+    and 1 where nothing is upsampled. An element that sees nothing begins at NOTHING and ends at -NOTHING.
     """
 
     shift: int
@@ -59,12 +61,14 @@ class Path:
     def start(self, index: int) -> int:
         """First pixel that element `index` sees."""
         turns, position = divmod(index, self.period)
-        return self.first[position] + turns * self.shift
+        first = self.first[position]
+        return first if first == NOTHING else first + turns * self.shift
 
     def stop(self, index: int) -> int:
         """Last pixel that element `index` sees."""
         turns, position = divmod(index, self.period)
-        return self.last[position] + turns * self.shift
+        last = self.last[position]
+        return last if last == -NOTHING else last + turns * self.shift
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,21 +102,31 @@ class AxisField:
         """Number of pixels that one element sees, borders apart; the most of any where they differ."""
         # In steps of all periods the ends are a minimum and a maximum of lines: their distance is convex
         # in the index, so it is largest within one period of either end.
-        period = math.lcm(*(path.period for path in self.paths))
-        head = range(min(period, self.positions))
-        tail = range(max(self.positions - period, 0), self.positions)
-        return max(stop - start + 1 for ends in (head, tail) for start, stop in map(self.interval, ends))
+        return max(max(stop - start + 1, 0) for start, stop in map(self.interval, self._ends))
 
     @property
     def centre(self) -> float:
-        """Middle of the first element's field; pixel i spans i - 1/2 to i + 1/2."""
-        start, stop = self.interval(0)
-        return (start + stop) / 2
+        """Middle of the first element's field; pixel i spans i - 1/2 to i + 1/2.
+
+        Where the first element sees nothing, it is where the next one that does says it would be.
+        """
+        for index in range(self.positions):
+            start, stop = self.interval(index)
+            if start <= stop:
+                return (start + stop) / 2 - float(index * self.jump)
+        return 0.0
 
     @property
     def padding(self) -> tuple[int, int]:
-        """How far the fields of the first and of the last element reach out of the image."""
-        return max(-self.interval(0)[0], 0), max(self.interval(self.positions - 1)[1] - self.extent + 1, 0)
+        """How far the fields of the first and of the last elements reach out of the image."""
+        ends = [self.interval(index) for index in self._ends]
+        return max(0, *(-start for start, _ in ends)), max(0, *(stop - self.extent + 1 for _, stop in ends))
+
+    @property
+    def _ends(self) -> list[int]:
+        """The elements of the first and of the last period."""
+        period = math.lcm(*(path.period for path in self.paths))
+        return [*range(min(period, self.positions)), *range(max(self.positions - period, 0), self.positions)]
 
     @property
     def positions(self) -> int:
@@ -130,7 +144,10 @@ class AxisField:
         return int(np.max(np.where(self.stop < 0, 0, self.stop - self.start + 1)))
 
     def interval(self, index: int) -> tuple[int, int]:
-        """First and last pixel of the field of element `index`, as if the image had no borders."""
+        """First and last pixel of the field of element `index`, as if the image had no borders.
+
+        The last is below the first where the element sees nothing whatever the image is.
+        """
         return (
             min(path.start(index) for path in self.paths),
             max(path.stop(index) for path in self.paths),
@@ -206,7 +223,7 @@ def own_field(graph: Graph, name: str) -> ReceptiveField:
 
 def step(node: Node, types: Sequence[TensorType], position: int) -> Window | Everything:
     """What `node` sees of its input number `position`."""
-    if isinstance(node.op, Conv2D) and position == 1:
+    if isinstance(node.op, Conv2D | Conv2DTranspose) and position == 1:
         return POINTWISE  # the residual
     if isinstance(node.op, Elementwise):
         return node.op.seen(types, position)
@@ -232,8 +249,6 @@ def through(field: ReceptiveField, window: Window | Everything, output: TensorTy
 
 def slid(field: AxisField, window: Window, axis: int, positions: int) -> AxisField:
     """The field behind a window that takes `positions` steps along `axis`."""
-    reach = window.dilation[axis] * (window.kernel[axis] - 1)
-    begin = window.padding[2 * axis]
     stride, repeat = window.stride[axis], window.repeat[axis]
     paths = []
     if repeat > 1 and field.positions == 1:  # a single position, repeated: all elements see the same
@@ -242,32 +257,44 @@ def slid(field: AxisField, window: Window, axis: int, positions: int) -> AxisFie
     for path in field.paths:
         # After so many steps the window stands as it did, whole turns of the path further on.
         turn = repeat * path.period
-        period = turn // math.gcd(turn, stride) if path.shift else 1
+        alike = path.shift == 0 and path.period == 1 and not window.zeros_between
+        period = 1 if alike else turn // math.gcd(turn, stride)
         if period > MAX_PERIOD:
             paths.append(still(path, field.positions))
             continue
-        steps = [index * stride - begin for index in range(period)]
-        paths.append(
-            Path(
-                path.shift * (period * stride // turn),
-                tuple(path.start(step // repeat) for step in steps),
-                tuple(path.stop((step + reach) // repeat) for step in steps),
-            )
-        )
+        ends = [_seen(path, window_reads(window, axis, index)) for index in range(period)]
+        shift = path.shift * (period * stride // turn)
+        paths.append(Path(shift, tuple(start for start, _ in ends), tuple(stop for _, stop in ends)))
     taps, inside = window_taps(window, axis, field.positions, positions)
     start = np.where(inside, field.start[taps], NOTHING).min(axis=1)
     stop = np.where(inside, field.stop[taps], -1).max(axis=1)
     return AxisField(field.extent, tuple(paths), start, stop)
 
 
-def window_taps(window: Window, axis: int, size: int, positions: int) -> tuple[Array, Array]:
-    """For each step and tap of a window the index it reads, and whether that lies inside the tensor.
+def window_reads(window: Window, axis: int, index: int) -> list[int]:
+    """The elements of an endless tensor that a window reads at step `index`, one for each tap that reads."""
+    first = index * window.stride[axis] - window.padding[2 * axis]
+    repeat = window.repeat[axis]
+    taps = [first + tap * window.dilation[axis] for tap in range(window.kernel[axis])]
+    return [tap // repeat for tap in taps if not (window.zeros_between and tap % repeat)]
 
-    Both have shape (positions, kernel); indices in the padding are given as 0 and not inside.
+
+def _seen(path: Path, elements: Sequence[int]) -> tuple[int, int]:
+    """First and last pixel that any of these elements sees along `path`."""
+    start = min((path.start(element) for element in elements), default=NOTHING)
+    return start, max((path.stop(element) for element in elements), default=-NOTHING)
+
+
+def window_taps(window: Window, axis: int, size: int, positions: int) -> tuple[Array, Array]:
+    """For each step and tap of a window the index it reads, and whether that is an element of the tensor.
+
+    Both have shape (positions, kernel); what lies in the padding is given as 0 and not inside.
     """
     steps = np.arange(positions) * window.stride[axis] - window.padding[2 * axis]
-    taps = (steps[:, None] + window.dilation[axis] * np.arange(window.kernel[axis])) // window.repeat[axis]
+    taps, rest = np.divmod(steps[:, None] + window.dilation[axis] * np.arange(window.kernel[axis]), window.repeat[axis])
     inside = (taps >= 0) & (taps < size)
+    if window.zeros_between:
+        inside &= rest == 0
     return np.where(inside, taps, 0), inside
 
 
@@ -275,7 +302,7 @@ def collapsed(field: AxisField) -> AxisField:
     """The field of an element that depends on all positions: what they see together, a single position."""
     start, stop = field.start.min(keepdims=True), field.stop.max(keepdims=True)
     if stop[0] < 0:
-        return AxisField(field.extent, (Path(0, (0,), (-1,)),), start, stop)
+        return AxisField(field.extent, (Path(0, (NOTHING,), (-NOTHING,)),), start, stop)
     return AxisField(field.extent, (Path(0, (int(start[0]),), (int(stop[0]),)),), start, stop)
 
 
@@ -293,7 +320,8 @@ def both(a: Path, b: Path, positions: int) -> Path:
 
 def still(path: Path, positions: int) -> Path:
     """What all positions together see along `path`: the same for every element, so jump 0."""
-    return Path(0, (path.start(0),), (path.stop(positions - 1),))
+    head, tail = range(min(path.period, positions)), range(max(positions - path.period, 0), positions)
+    return Path(0, (min(map(path.start, head)),), (max(map(path.stop, tail)),))
 
 
 def union(a: ReceptiveField, b: ReceptiveField) -> ReceptiveField:

@@ -14,6 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, WithJsonSchema
 
 from cnngen.errors import brief
 from cnngen.ops.conv2d import same_padding
+from cnngen.ops.conv2d_transpose import same_cropping
 
 MAX_INTEGER = 2**31 - 1
 MAX_NAME = 200
@@ -71,6 +72,9 @@ def _pair_schema(least: int) -> dict[str, Any]:
 
 Pair = Annotated[tuple[int, int], BeforeValidator(_pair(1)), WithJsonSchema(_pair_schema(1))]
 """A positive number, or [height, width]."""
+
+WholePair = Annotated[tuple[int, int], BeforeValidator(_pair(0)), WithJsonSchema(_pair_schema(0))]
+"""Zero or a positive number, or [height, width]."""
 
 Count = Annotated[
     int,
@@ -136,6 +140,23 @@ def resolve_padding(
     top, bottom = same_padding(size[0], kernel[0], stride[0], dilation[0], lower)
     left, right = same_padding(size[1], kernel[1], stride[1], dilation[1], lower)
     return top, bottom, left, right
+
+
+def resolve_cropping(
+    padding: SamePadding | tuple[int, int, int, int],
+    kernel: tuple[int, int],
+    stride: tuple[int, int],
+    dilation: tuple[int, int],
+) -> tuple[tuple[int, int, int, int], tuple[int, int]]:
+    """What a transposed convolution crops (top, bottom, left, right), and the output padding that `same` takes."""
+    if not isinstance(padding, str):
+        return padding, (0, 0)
+    if padding == "valid":
+        return (0, 0, 0, 0), (0, 0)
+    lower = padding == "same_lower"
+    top, bottom, rows = same_cropping(kernel[0], stride[0], dilation[0], lower)
+    left, right, columns = same_cropping(kernel[1], stride[1], dilation[1], lower)
+    return (top, bottom, left, right), (rows, columns)
 
 
 def _name(value: Any) -> str:

@@ -13,8 +13,19 @@ from typing import Annotated, ClassVar, Literal, Unpack
 from pydantic import ConfigDict, Field, create_model
 
 from cnngen import ops
+from cnngen.errors import ShapeError
 from cnngen.frontends.activations import ACTIVATIONS, ActivationField, Function
-from cnngen.frontends.fields import Count, Model, Name, Names, Padding, Pair, resolve_padding
+from cnngen.frontends.fields import (
+    Count,
+    Model,
+    Name,
+    Names,
+    Padding,
+    Pair,
+    WholePair,
+    resolve_cropping,
+    resolve_padding,
+)
 from cnngen.ops.base import Types, require_rank
 
 
@@ -125,6 +136,44 @@ class DepthwiseConv2D(Windowed, kind="depthwise_conv2d"):
             padding=padding,
             dilation=self.dilation,
             groups=channels,
+            use_bias=self.bias,
+            activation=self.activation,
+        )
+
+
+class Conv2DTranspose(Windowed, kind="conv2d_transpose"):
+    """Transposed convolution, which enlarges the image: every input element adds its kernel to the output.
+
+    Becomes `ops.Conv2DTranspose`. The output has ``(size - 1) * stride + dilation * (kernel - 1) + 1`` elements,
+    less the `padding`, which is cropped, and `output_padding` more at the end; with `padding: same` it has
+    ``size * stride``. Weights: `weight`, and `bias` unless `bias: false`.
+    """
+
+    filters: Count = Field(description="Number of output channels")
+    kernel: Pair = Field(description="Window: a number or [h, w]")
+    output_padding: WholePair = Field((0, 0), description="Rows and columns added at the end: a number or [h, w]")
+    groups: Count = Field(1, description="Input and output channels in so many separate groups")
+    bias: bool = Field(True, description="Whether a bias is added to each output channel")
+    activation: ActivationField = None
+
+    def lower(self, inputs: Types, options: Options) -> ops.Conv2DTranspose:
+        padding, extra = resolve_cropping(self.padding, self.kernel, self.stride, self.dilation)
+        if isinstance(self.padding, str) and self.padding != "valid":
+            if any(self.output_padding):
+                raise ShapeError(
+                    f"padding {self.padding} makes the output as large as input times stride, whatever output_padding",
+                    remedy="leave output_padding out, or write the padding as numbers",
+                )
+        else:
+            extra = self.output_padding
+        return ops.Conv2DTranspose(
+            filters=self.filters,
+            kernel=self.kernel,
+            stride=self.stride,
+            padding=padding,
+            dilation=self.dilation,
+            groups=self.groups,
+            output_padding=extra,
             use_bias=self.bias,
             activation=self.activation,
         )

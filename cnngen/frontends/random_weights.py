@@ -11,7 +11,7 @@ import numpy as np
 
 from cnngen.frontends.weights import attach, needed_tensors
 from cnngen.ir import Array, Graph, Node
-from cnngen.ops import Activate, Add, BatchNorm, Conv2D, Dense, Identity, Mul, PRelu, Sub
+from cnngen.ops import Activate, Add, BatchNorm, Conv2D, Conv2DTranspose, Dense, Identity, Mul, PRelu, Sub
 
 WORTH_THREADS = 1_000_000
 """Numbers from which on they are drawn on several cores: each tensor has its own generator, which needs no GIL."""
@@ -47,8 +47,11 @@ def _draw(name: str, node: Node, role: str, shape: tuple[int, ...], seed: int, s
         case "gamma" | "variance":
             return rng.uniform(0.5, 1.5, shape).astype(np.float32)
         case "weight":
-            assert isinstance(node.op, Conv2D | Dense)
-            deviation = scale * math.sqrt(2 / math.prod(shape[:-1]))
+            assert isinstance(node.op, Conv2D | Conv2DTranspose | Dense)
+            fan_in = math.prod(shape[:-1])
+            if isinstance(node.op, Conv2DTranspose):  # an output meets one in so many taps
+                fan_in = max(fan_in // math.prod(node.op.stride), 1)
+            deviation = scale * math.sqrt(2 / fan_in)
         case _:
             deviation = 0.1
     array = rng.standard_normal(shape, dtype=np.float32)
@@ -65,7 +68,7 @@ def _before_additions(graph: Graph) -> set[str]:
         node = nodes.get(pending.pop())
         if node is None:
             continue
-        if isinstance(node.op, Conv2D | Dense):
+        if isinstance(node.op, Conv2D | Conv2DTranspose | Dense):
             found.add(node.name)
         elif isinstance(node.op, BatchNorm | Activate | PRelu | Mul | Identity):
             pending += node.inputs

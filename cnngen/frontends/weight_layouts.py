@@ -1,6 +1,8 @@
 """How Keras and PyTorch store weights, and the way from there to the layout of the ops.
 
-The ops have convolution kernels as (kh, kw, in / groups, filters) and dense ones as (in, units).
+The ops have convolution kernels, transposed ones too, as (kh, kw, in / groups, filters) and dense ones as
+(in, units). Both frameworks store a transposed kernel as that of the convolution whose adjoint it is:
+input and output channels change places, and torch divides the output channels by the groups.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from typing import Literal
 import numpy as np
 
 from cnngen.ir import Array
-from cnngen.ops import Conv2D, Dense, Op, PRelu
+from cnngen.ops import Conv2D, Conv2DTranspose, Dense, Op, PRelu
 
 Format = Literal["keras", "torch"]
 Shape = tuple[int, ...]
@@ -37,17 +39,33 @@ def layouts(op: Op, role: str, shape: Shape, source: Format) -> list[Layout]:
     if isinstance(op, PRelu):
         shared = Layout((1,), lambda array: np.broadcast_to(array, shape))
         return [same, shared if source == "torch" else Layout((1, 1, *shape), lambda array: array.reshape(shape))]
-    if role != "weight" or not isinstance(op, Conv2D | Dense):
+    if role != "weight" or not isinstance(op, Conv2D | Conv2DTranspose | Dense):
         return [same]
     if isinstance(op, Dense):
         return [same] if source == "keras" else [Layout(shape[::-1], np.transpose)]
     kh, kw, channels, filters = shape
+    if isinstance(op, Conv2DTranspose):
+        return [_transposed(op.groups, shape, source)]
     if source == "torch":
         return [Layout((filters, channels, kh, kw), lambda array: array.transpose(2, 3, 1, 0))]
     if op.groups > 1 and channels == 1:
         depthwise = Layout((kh, kw, op.groups, filters // op.groups), lambda array: array.reshape(shape))
         return [depthwise, same]
     return [same]
+
+
+def _transposed(groups: int, shape: Shape, source: Format) -> Layout:
+    """Keras: (kh, kw, filters / groups, in); torch: (in, filters / groups, kh, kw)."""
+    kh, kw, inputs, filters = shape
+    outputs = filters // groups
+    stored = (inputs * groups, outputs, kh, kw) if source == "torch" else (kh, kw, outputs, inputs * groups)
+
+    def convert(array: Array) -> Array:
+        array = array if source == "torch" else array.transpose(3, 2, 0, 1)
+        grouped = array.reshape(groups, inputs, outputs, kh, kw)
+        return grouped.transpose(3, 4, 1, 0, 2).reshape(shape)
+
+    return Layout(stored, convert)
 
 
 def other(source: Format) -> Format:

@@ -4,6 +4,7 @@ from cnngen.ops.activation import Activate, Activation, PRelu
 from cnngen.ops.base import POINTWISE, Bound, Cost, Everything, Field, Window
 from cnngen.ops.base import Op as BaseOp
 from cnngen.ops.conv2d import Conv2D
+from cnngen.ops.conv2d_transpose import Conv2DTranspose
 from cnngen.ops.dense import Dense
 from cnngen.ops.elementwise import Add, Div, Elementwise, Maximum, Minimum, Mul, Sub
 from cnngen.ops.functions import FUNCTIONS
@@ -14,6 +15,7 @@ from cnngen.ops.softmax import Softmax
 
 Op = (
     Conv2D
+    | Conv2DTranspose
     | Pool2D
     | GlobalPool2D
     | Dense
@@ -48,6 +50,7 @@ __all__ = [
     "Bound",
     "Concat",
     "Conv2D",
+    "Conv2DTranspose",
     "Cost",
     "Dense",
     "Div",

@@ -25,7 +25,9 @@ class Window:
     """The step that an op takes in the input for one step in the output, per axis (height, width).
 
     Element i of the output reads element ``(i stride - padding + tap dilation) // repeat`` of the input,
-    for each tap of the kernel: an op that repeats elements (upsampling) has a `repeat` above 1.
+    for each tap of the kernel: an op that repeats elements (upsampling) has a `repeat` above 1. With
+    `zeros_between` the copies are zeros (transposed convolution): only taps where the division leaves
+    no remainder read anything. `padding` may be negative: the window then begins inside the input.
     """
 
     kernel: tuple[int, int] = (1, 1)
@@ -34,6 +36,7 @@ class Window:
     padding: tuple[int, int, int, int] = (0, 0, 0, 0)
     """top, bottom, left, right"""
     repeat: tuple[int, int] = (1, 1)
+    zeros_between: bool = False
 
 
 @dataclass(frozen=True)

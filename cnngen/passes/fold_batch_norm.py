@@ -3,7 +3,7 @@
 ``gamma (x w + b - mean) / sqrt(variance + eps) + beta  =  x (w scale) + (b scale + shift)``,
 computed in float64 and rounded to float32 once.
 
-Before: any verified graph. After: no BatchNorm reads a Conv2D or Dense that has neither activation
+Before: any verified graph. After: no BatchNorm reads a Conv2D, Conv2DTranspose or Dense that has neither activation
 nor residual, nor any other reader, unless its folded weights would overflow float32. The folded
 node carries the BatchNorm's name, so that its readers stay as they are, and the source of the layer.
 A BatchNorm in front of a convolution stays: with zero padding it cannot be folded forward.
@@ -17,7 +17,7 @@ from types import MappingProxyType
 import numpy as np
 
 from cnngen.ir import Graph, Node
-from cnngen.ops import BatchNorm, Conv2D, Dense
+from cnngen.ops import BatchNorm, Conv2D, Conv2DTranspose, Dense
 from cnngen.passes.rewrite import rebuilt, uses
 
 
@@ -37,14 +37,14 @@ def fold_batch_norm(graph: Graph) -> Graph:
 
 def _folded(layer: Node | None, norm: Node, op: BatchNorm) -> Node | None:
     """Both nodes as one, or None where they cannot be."""
-    if layer is None or not isinstance(layer.op, Conv2D | Dense) or layer.op.activation is not None:
+    if layer is None or not isinstance(layer.op, Conv2D | Conv2DTranspose | Dense) or layer.op.activation is not None:
         return None
-    if isinstance(layer.op, Conv2D) and layer.op.residual:
+    if isinstance(layer.op, Conv2D | Conv2DTranspose) and layer.op.residual:
         return None
     scale, shift = op.affine(norm.weights)
     old = {role: np.asarray(array, np.float64) for role, array in layer.weights.items()}
     with np.errstate(over="ignore", invalid="ignore"):
-        # The output channel is the last axis of both layers' weights.
+        # The output channel is the last axis of all these layers' weights.
         weight = np.asarray(old["weight"] * scale, np.float32)
         bias = np.asarray(old.get("bias", 0.0) * scale + shift, np.float32)
     if np.isinf(weight).any() or np.isinf(bias).any():

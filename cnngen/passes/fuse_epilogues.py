@@ -1,11 +1,11 @@
 """Fuses activations and residual additions into the layer in front of them.
 
 Before: any verified graph; batch norms are folded already, since one in between would hide the layer.
-After: no Activate reads a Conv2D, Dense or elementwise op without activation that nothing else reads; no
-Add of two tensors of one shape reads a Conv2D without epilogue that nothing else reads. Order within an epilogue is
-bias, residual, activation. A fused node stands where its last node stood and carries that node's
-name, so that readers stay as they are and its inputs are computed before it; its source is the
-first node's.
+After: no Activate reads a Conv2D, Conv2DTranspose, Dense or elementwise op without activation that nothing else
+reads; no Add of two tensors of one shape reads a Conv2D or Conv2DTranspose without epilogue that nothing else reads.
+Order within an epilogue is bias, residual, activation. A fused node stands where its last node stood
+and carries that node's name, so that readers stay as they are and its inputs are computed before
+it; its source is the first node's.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from cnngen.ir import Graph, Node, TensorType
-from cnngen.ops import Activate, Add, Conv2D, Dense, Elementwise
+from cnngen.ops import Activate, Add, Conv2D, Conv2DTranspose, Dense, Elementwise
 from cnngen.passes.rewrite import rebuilt, uses
 
 
@@ -41,7 +41,11 @@ def _fused(
     """
     if isinstance(node.op, Activate):
         first = private.get(node.inputs[0])
-        if first is None or not isinstance(first.op, Conv2D | Dense | Elementwise) or first.op.activation is not None:
+        if (
+            first is None
+            or not isinstance(first.op, Conv2D | Conv2DTranspose | Dense | Elementwise)
+            or first.op.activation is not None
+        ):
             return None
         op = replace(first.op, activation=node.op.activation)
         return first.name, replace(first, name=node.name, op=op)
@@ -49,14 +53,14 @@ def _fused(
         convolutions = [
             first
             for first in private.values()
-            if isinstance(first.op, Conv2D) and first.op.activation is None and not first.op.residual
+            if isinstance(first.op, Conv2D | Conv2DTranspose) and first.op.activation is None and not first.op.residual
         ]
         if not convolutions:
             return None
         # The later one: what it would otherwise write is then read at once, while it is in registers.
         first = max(convolutions, key=lambda candidate: order.index(candidate.name))
         (other,) = (name for name in node.inputs if name != first.name)
-        assert isinstance(first.op, Conv2D)
+        assert isinstance(first.op, Conv2D | Conv2DTranspose)
         op = replace(first.op, residual=True, activation=node.op.activation)
         return first.name, replace(first, name=node.name, op=op, inputs=(first.inputs[0], other))
     return None

@@ -12,6 +12,7 @@ from cnngen.ops import (
     BatchNorm,
     Concat,
     Conv2D,
+    Conv2DTranspose,
     Dense,
     Elementwise,
     Flatten,
@@ -33,11 +34,13 @@ def describe(op: Op, inputs: tuple[TensorType, ...]) -> str:
     bottom, left and right where they differ.
     """
     match op:
-        case Conv2D():
-            kind = "depthwise" if op.depthwise(inputs) else op.kind
+        case Conv2D() | Conv2DTranspose():
+            kind = "depthwise" if isinstance(op, Conv2D) and op.depthwise(inputs) else op.kind
             groups = f" g{op.groups}" if op.groups > 1 and kind != "depthwise" else ""
             residual = " +residual" if op.residual else ""
-            return f"{kind} {window(op)}{groups}{residual}{epilogue(op.activation)}"
+            added = op.output_padding if isinstance(op, Conv2DTranspose) else (0, 0)
+            extra = f" out+{pair(added)}" if any(added) else ""
+            return f"{kind} {window(op)}{extra}{groups}{residual}{epilogue(op.activation)}"
         case Pool2D():
             ceil = " ceil" if op.ceil_mode else ""
             count = " count_pad" if op.count_include_pad and any(op.padding) else ""
@@ -63,7 +66,7 @@ def describe(op: Op, inputs: tuple[TensorType, ...]) -> str:
             assert_never(op)
 
 
-def window(op: Conv2D | Pool2D) -> str:
+def window(op: Conv2D | Conv2DTranspose | Pool2D) -> str:
     """Kernel, stride, padding and dilation."""
     words = ["x".join(map(str, op.kernel))]
     if op.stride != (1, 1):

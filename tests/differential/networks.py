@@ -18,6 +18,7 @@ from cnngen.ops import (
     BatchNorm,
     Concat,
     Conv2D,
+    Conv2DTranspose,
     Dense,
     Div,
     Elementwise,
@@ -102,6 +103,34 @@ def conv_groups() -> Graph:
         "depthwise_5x5": ("wide", Conv2D(17, (5, 5), padding=(2, 2, 2, 2), groups=17, activation=Activation("relu6"))),
     }
     return net.graph(*(net.add(op, source, name=name) for name, (source, op) in cases.items()))
+
+
+def transposed() -> Graph:
+    """Transposed convolutions: every tail, phases with equal, different and no taps, groups, into slice and halo."""
+    net = Builder(
+        {"x": (2, 4, 5, 5), "wide": (2, 3, 4, 19), "grey": (2, 6, 9, 1), "sum": (2, 6, 8, 9)}, name="transposed"
+    )
+    cases: dict[str, tuple[tuple[str, ...], Conv2DTranspose]] = {
+        "doubled": (("wide",), Conv2DTranspose(33, (2, 2), (2, 2), activation=RELU)),
+        "grey_doubled": (("grey",), Conv2DTranspose(3, (2, 2), (2, 2))),
+        "k3_s2": (("x",), Conv2DTranspose(17, (3, 3), (2, 2), (1, 1, 1, 1), output_padding=(1, 0))),
+        "k4_s2": (("wide",), Conv2DTranspose(1, (4, 4), (2, 2), (1, 1, 1, 1), use_bias=False)),
+        "grey_k5x4_s1x3": (("grey",), Conv2DTranspose(8, (5, 4), (1, 3), (2, 0, 0, 1))),
+        "stride_beyond_kernel": (("x",), Conv2DTranspose(9, (1, 2), (3, 3), output_padding=(2, 1), activation=RELU)),
+        "gaps_without_bias": (("wide",), Conv2DTranspose(6, (3, 1), (2, 2), dilation=(2, 1), use_bias=False)),
+        "dilated": (("x",), Conv2DTranspose(7, (3, 2), (2, 3), (1, 2, 3, 0), dilation=(3, 2))),
+        "cropped_beyond_kernel": (("x",), Conv2DTranspose(4, (2, 2), (2, 1), (3, 0, 1, 2))),
+        "depthwise": (("wide",), Conv2DTranspose(19, (3, 3), (2, 2), (1, 0, 0, 1), groups=19)),
+        "multiplied": (("wide",), Conv2DTranspose(38, (2, 3), (2, 2), groups=19)),
+        "residual_gaps": (("wide", "sum"), Conv2DTranspose(9, (2, 1), (2, 2), output_padding=(0, 1), residual=True)),
+    }
+    outputs = [net.add(op, *sources, name=name) for name, (sources, op) in cases.items()]
+    half = net.add(Conv2DTranspose(6, (2, 2), (2, 2)), "x", name="half")
+    other = net.add(Conv2DTranspose(5, (3, 3), (2, 2), (0, 1, 0, 1)), "x", name="other")
+    joined = net.add(Concat(), half, other, name="joined")
+    outputs.append(net.add(Conv2D(4, (3, 3), padding=(1, 1, 1, 1)), joined, name="convolved"))
+    again = net.add(Conv2DTranspose(3, (3, 3), (2, 1), (1, 1, 1, 1)), half, name="again")
+    return net.graph(*outputs, again)
 
 
 def pools() -> Graph:
@@ -267,5 +296,15 @@ def other_ops() -> Graph:
     return net.graph(*(net.add(case.op, *reads[name], name=name) for name, case in cases.items()))
 
 
-EDGES = (conv_channels, conv_kernels, conv_groups, pools, upsampling, vectors_and_pointwise, broadcasting, activations)
+EDGES = (
+    conv_channels,
+    conv_kernels,
+    conv_groups,
+    transposed,
+    pools,
+    upsampling,
+    vectors_and_pointwise,
+    broadcasting,
+    activations,
+)
 NETWORKS: dict[str, Callable[[], Graph]] = {build.__name__: build for build in (*EDGES, other_ops)}

@@ -21,6 +21,7 @@ from cnngen.ops import (
     BatchNorm,
     Concat,
     Conv2D,
+    Conv2DTranspose,
     Dense,
     Elementwise,
     Flatten,
@@ -126,6 +127,25 @@ class _Builder:
                     strides=op.stride,
                     dilations=op.dilation,
                     pads=_pads(op.padding),
+                    group=op.groups,
+                )
+                if op.residual:
+                    linear = self.emit("Add", [linear, inputs[1]], f"{out}/sum")
+                self.activate(op.activation, linear, out)
+            case Conv2DTranspose():
+                linear = f"{out}/linear"
+                kernel = transposed_kernel(weights["weight"], op.groups)
+                operands = [inputs[0], self.constant(f"{out}/weight", kernel)]
+                operands += [self.constant(f"{out}/bias", weights["bias"])] if op.use_bias else []
+                self.emit(
+                    "ConvTranspose",
+                    operands,
+                    linear,
+                    kernel_shape=op.kernel,
+                    strides=op.stride,
+                    dilations=op.dilation,
+                    pads=_pads(op.padding),
+                    output_padding=op.output_padding,
                     group=op.groups,
                 )
                 if op.residual:
@@ -239,6 +259,13 @@ class _Builder:
                     "softplus": "Softplus",
                 }
                 self.emit(names[function], [x], out)
+
+
+def transposed_kernel(weight: Array, groups: int) -> Array:
+    """(kh, kw, in / groups, filters) as ONNX and PyTorch store it: (in, filters / groups, kh, kw)."""
+    kh, kw, inputs, filters = weight.shape
+    grouped = weight.reshape(kh, kw, inputs, groups, filters // groups)
+    return grouped.transpose(3, 2, 4, 0, 1).reshape(groups * inputs, filters // groups, kh, kw)
 
 
 def _pads(padding: tuple[int, int, int, int]) -> list[int]:

@@ -22,6 +22,7 @@ from cnngen.backends.cpu.kernels import (
     CopyKernel,
     DepthwiseKernel,
     ElementwiseKernel,
+    FillKernel,
     PlanarConvKernel,
     PoolKernel,
 )
@@ -36,6 +37,7 @@ from cnngen.ops import (
     BatchNorm,
     Concat,
     Conv2D,
+    Conv2DTranspose,
     Dense,
     Div,
     Flatten,
@@ -127,6 +129,37 @@ def groups() -> Graph:
         op = Conv2D(filters, (3, 2), (1 + count % 2, 1), (1, 0, 0, 1), groups=count, activation=FUSED)
         outputs.append(net.add(op, "g"))
     return net.graph(*outputs)
+
+
+def transposed() -> Graph:
+    """Transposed convolutions: phases with equal, different and no taps over every number of channels."""
+    shapes = {f"t{c}": (2, 3, 4 + c % 3, c) for c in CHANNELS} | {"sum": (2, 6, 8, 9)}
+    net = Builder(shapes, weights="integers", name="transposed")
+    cases = [
+        Conv2DTranspose(16, (2, 2), (2, 2), activation=FUSED),
+        Conv2DTranspose(7, (3, 3), (2, 2), SAME3, output_padding=(1, 1)),
+        Conv2DTranspose(1, (4, 5), (1, 2), (0, 3, 2, 0), use_bias=False),
+        Conv2DTranspose(9, (1, 2), (3, 3), output_padding=(2, 1), activation=FUSED),
+        Conv2DTranspose(33, (3, 3), (2, 4), dilation=(2, 2), use_bias=False),
+        Conv2DTranspose(8, (3, 2), (2, 3), (1, 2, 3, 0), dilation=(3, 2)),
+        Conv2DTranspose(3, (2, 2), (2, 1), (3, 0, 1, 2)),
+    ]
+    outputs = [net.add(op, f"t{c}") for op, c in zip(cases, CHANNELS[::-1], strict=False)]
+    outputs += [net.add(op, f"t{c}") for op, c in zip(cases, CHANNELS, strict=False)]
+    for c in (2, 9, 17, 33):
+        outputs.append(net.add(Conv2DTranspose(c, (3, 3), (2, 2), (1, 0, 0, 1), groups=c, activation=FUSED), f"t{c}"))
+    outputs += [
+        net.add(Conv2DTranspose(34, (2, 3), (2, 2), groups=17), "t17"),
+        net.add(
+            Conv2DTranspose(9, (2, 1), (2, 2), output_padding=(0, 1), residual=True, activation=FUSED), "t3", "sum"
+        ),
+        net.add(Conv2DTranspose(9, (2, 1), (2, 2), output_padding=(0, 1), residual=True, use_bias=False), "t3", "sum"),
+    ]
+    half = net.add(Conv2DTranspose(6, (2, 2), (2, 2)), "t3", name="half")
+    other = net.add(Conv2DTranspose(5, (3, 3), (2, 2), (0, 1, 0, 1)), "t3", name="other")
+    joined = net.add(Concat(), half, other, name="joined")
+    outputs.append(net.add(Conv2D(4, (3, 3), padding=SAME3), joined))
+    return elide_concat(net.graph(*outputs, net.add(Conv2DTranspose(3, (3, 3), (2, 1), SAME3), half)))
 
 
 def pools() -> Graph:
@@ -240,6 +273,7 @@ NETWORKS: dict[str, Callable[[], Graph]] = {
     "widths3": lambda: widths(3),
     "windows": windows,
     "groups": groups,
+    "transposed": transposed,
     "pools": pools,
     "pointwise": pointwise,
     "broadcasting": broadcasting,
@@ -271,6 +305,8 @@ def test_kernels_equal_the_reference(name: str, isa: str, threads: int) -> None:
             exact = assert_every_layer(graph, tensors)
             if kind == "integers" and name in ("widths1", "widths3", "windows", "groups"):
                 assert exact == len(graph.nodes)
+            if kind == "integers" and name == "transposed":
+                assert exact >= len(graph.nodes) - 3  # those that read what others computed may exceed the integers
             # The run in one piece, which the caller sees, gives the same bits as the steps one by one.
             for output, result in zip(graph.outputs, net(x), strict=True):
                 assert np.array_equal(result, tensors[output], equal_nan=True), output
@@ -323,6 +359,8 @@ def test_the_networks_use_every_kernel_in_all_its_forms() -> None:
                 )
             case CopyKernel():
                 form = (kernel.runs,)
+            case FillKernel():
+                form = (kernel.has_bias, kernel.residual_strides is not None)
             case _:
                 form = (bool(getattr(kernel, "tail", 0)),)
         forms.setdefault(type(kernel), set()).add(form)
@@ -335,6 +373,7 @@ def test_the_networks_use_every_kernel_in_all_its_forms() -> None:
         assert {form[1:3] for form in forms[PoolKernel] if form[0] == maximum} == {
             (True, False), (False, True), (False, False),
         }  # fmt: skip
+    assert forms[FillKernel] == {(True, False), (False, False), (True, True), (False, True)}
     assert forms[CopyKernel] == {(True,), (False,)}
     assert {form[0] for form in forms[ElementwiseKernel]} == set(get_args(Arithmetic)) | {"map", "affine", "prelu"}
     # Held in registers, or too long for that; spread over channels in each pixel and once a row; tails of all.

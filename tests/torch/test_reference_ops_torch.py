@@ -20,6 +20,7 @@ from cnngen.ops import (
     BatchNorm,
     Concat,
     Conv2D,
+    Conv2DTranspose,
     Dense,
     Div,
     Flatten,
@@ -36,6 +37,7 @@ from cnngen.ops import (
     Upsample,
 )
 from cnngen.reference import evaluate
+from tests.differential.onnx_twin import transposed_kernel
 from tests.op_cases import CASES, build
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed; make test-torch installs it")
@@ -69,6 +71,14 @@ def torch_result(node: Node, inputs: list[Tensor]) -> Tensor:
                 op.groups,
             )
             y = hwc(y)
+            return activated(y + inputs[1] if op.residual else y, op.activation)
+        case Conv2DTranspose():
+            kernel = torch.from_numpy(transposed_kernel(w["weight"].numpy(), op.groups))
+            y = functional.conv_transpose2d(
+                chw(x), kernel, w.get("bias"), op.stride, 0, op.output_padding, op.groups, op.dilation
+            )
+            top, bottom, left, right = op.padding  # PyTorch crops alike on both sides only
+            y = hwc(y[:, :, top : y.shape[2] - bottom, left : y.shape[3] - right])
             return activated(y + inputs[1] if op.residual else y, op.activation)
         case Pool2D():
             return hwc(pooled(op, chw(x)))

@@ -23,6 +23,7 @@ from cnngen.ops import (
     BatchNorm,
     Bound,
     Conv2D,
+    Conv2DTranspose,
     Dense,
     GlobalPool2D,
     Pool2D,
@@ -158,6 +159,33 @@ def test_a_residual_counts_as_one_more_term() -> None:
     gamma = 5 * UNIT_ROUNDOFF / (1 - 5 * UNIT_ROUNDOFF)
     magnitude = np.abs(x) @ np.abs(w[0, 0]) + np.abs(bias) + np.abs(x)
     assert np.allclose(with_residual.limit, gamma * magnitude, rtol=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["normal", "positive", "wide"])
+def test_a_transposed_convolution_scattered_in_float32_stays_within_the_limit(kind: str) -> None:
+    """One tap after the other is added to the whole output, each rounded: the order of col2im."""
+    rng = np.random.default_rng(2)
+    op = Conv2DTranspose(4, (3, 4), (2, 1), (1, 0, 0, 2))
+    x, w, bias = (VALUES[kind](rng, shape) for shape in ((1, 5, 6, 3), (3, 4, 3, 4), (4,)))
+    weights = {"weight": w.astype(np.float64), "bias": bias.astype(np.float64)}
+    found = op.bound([x.astype(np.float64)], weights)
+    full = np.zeros((11, 9, 4), F32) + bias
+    for a in range(3):
+        for b in range(4):
+            for c in range(3):
+                full[a : a + 9 : 2, b : b + 6] += x[0, :, :, c, None] * w[a, b, c]
+    assert excess(full[1:, :-2], found.limit[0], found.value[0]) <= 1
+
+
+def test_the_bound_of_a_transposed_convolution_counts_the_taps_of_its_fullest_phase() -> None:
+    """3x3 taps at stride 2: an element of the output is the sum of four products at most, for each channel."""
+    op = Conv2DTranspose(2, (3, 3), (2, 2))
+    assert op.taps([TensorType((1, 4, 4, 5))]) == 4 * 5
+    x, w = np.ones((1, 4, 4, 5)), np.ones((3, 3, 5, 2))
+    found = op.bound([x], {"weight": w, "bias": np.zeros(2)})
+    gamma = 21 * UNIT_ROUNDOFF / (1 - 21 * UNIT_ROUNDOFF)
+    assert np.allclose(found.limit, gamma * found.value, rtol=1e-12)
+    assert found.value.max() == 20
 
 
 @pytest.mark.parametrize(("terms", "kind"), [(2, "normal"), (3, "wide"), (7, "positive")])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cnngen.analysis.cost import LayerCost, graph_cost, total_cost
-from cnngen.ops import Add, BatchNorm, Conv2D, Dense, Flatten, GlobalPool2D
+from cnngen.ops import Add, BatchNorm, Conv2D, Conv2DTranspose, Dense, Flatten, GlobalPool2D
 from cnngen.passes import optimise
 from tests.graphs import RELU, Builder, chain, inception, lenet
 
@@ -21,6 +21,21 @@ def test_convolution_by_hand() -> None:
         bytes_in=4 * 2 * 10 * 8 * 6,
         bytes_out=4 * 2 * 8 * 2 * 12,
         dense_params=(10 * 8 * 6) * (8 * 2 * 12) + 8 * 2 * 12,
+    )
+
+
+def test_transposed_convolution_by_hand() -> None:
+    """Each input element is multiplied by the whole kernel of its group, cropped or not."""
+    graph = chain((2, 4, 3, 6), Conv2DTranspose(12, (3, 5), (2, 1), (1, 0, 0, 0), groups=3))
+    # Output 8x7x12 for each of two images.
+    assert graph_cost(graph)["conv2d_transpose_0"] == LayerCost(
+        macs=2 * (4 * 3 * 6) * (3 * 5 * 4),
+        other=2 * 8 * 7 * 12,
+        params=3 * 5 * 2 * 12 + 12,
+        weight_bytes=4 * (3 * 5 * 2 * 12 + 12),
+        bytes_in=4 * 2 * 4 * 3 * 6,
+        bytes_out=4 * 2 * 8 * 7 * 12,
+        dense_params=(4 * 3 * 6) * (8 * 7 * 12) + 8 * 7 * 12,
     )
 
 

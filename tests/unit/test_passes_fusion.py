@@ -9,7 +9,7 @@ import pytest
 
 from cnngen.errors import Source
 from cnngen.ir import Graph, Node, verify_graph
-from cnngen.ops import Activate, Activation, Add, BatchNorm, Conv2D, Dense, Flatten, Identity, Pool2D
+from cnngen.ops import Activate, Activation, Add, BatchNorm, Conv2D, Conv2DTranspose, Dense, Flatten, Identity, Pool2D
 from cnngen.passes import fold_batch_norm, fuse_epilogues, optimise
 from cnngen.reference import bound, reference
 from tests.graphs import EXAMPLES, RELU, SAME3, Builder, chain, feed
@@ -25,11 +25,19 @@ def with_source(graph: Graph) -> Graph:
     return replace(graph, nodes=nodes)
 
 
-@pytest.mark.parametrize("layer", [Conv2D(6, (3, 3), groups=2), Conv2D(6, (3, 3), use_bias=False)])
-def test_batch_norm_folds_into_a_convolution_within_one_rounding(layer: Conv2D) -> None:
+LAYERS = [
+    Conv2D(6, (3, 3), groups=2),
+    Conv2D(6, (3, 3), use_bias=False),
+    Conv2DTranspose(6, (3, 3), (2, 2), groups=2),
+    Conv2DTranspose(6, (1, 2), (2, 2), output_padding=(1, 0), use_bias=False),
+]
+
+
+@pytest.mark.parametrize("layer", LAYERS, ids=lambda layer: f"{layer.kind}-g{layer.groups}")
+def test_batch_norm_folds_into_a_convolution_within_one_rounding(layer: Conv2D | Conv2DTranspose) -> None:
     graph = with_source(chain((2, 5, 5, 4), layer, BatchNorm(1e-3)))
     after = verify_graph(fold_batch_norm(graph))
-    assert kinds(after) == ["conv2d"]
+    assert kinds(after) == [layer.kind]
     folded = after.nodes[0]
     assert (folded.name, folded.source) == (graph.nodes[1].name, graph.nodes[0].source)
     assert folded.op == replace(layer, use_bias=True)
@@ -92,6 +100,8 @@ def test_activation_fuses_behind_each_kind_of_layer() -> None:
     relu = Activation("relu")
     conv = fuse_epilogues(chain((1, 4, 4, 2), Conv2D(3, (1, 1)), RELU))
     assert [node.op for node in conv.nodes] == [Conv2D(3, (1, 1), activation=relu)]
+    up = fuse_epilogues(chain((1, 4, 4, 2), Conv2DTranspose(3, (2, 2), (2, 2)), RELU))
+    assert [node.op for node in up.nodes] == [Conv2DTranspose(3, (2, 2), (2, 2), activation=relu)]
     dense = fuse_epilogues(chain((1, 4), Dense(3), RELU))
     assert [node.op for node in dense.nodes] == [Dense(3, activation=relu)]
     net = Builder((1, 4))
@@ -132,6 +142,19 @@ def test_residual_sum_and_its_activation_become_an_epilogue(swap: bool) -> None:
     (node,) = after.nodes
     assert node.op == Conv2D(4, (3, 3), padding=SAME3, residual=True, activation=Activation("relu"))
     assert (node.name, node.inputs, node.source) == ("block", ("x", "x"), graph.nodes[0].source)
+    assert_same(graph, after)
+
+
+def test_a_residual_sum_becomes_the_epilogue_of_a_transposed_convolution() -> None:
+    net = Builder({"x": (1, 3, 3, 4), "fine": (1, 6, 6, 5)})
+    up = net.add(Conv2DTranspose(5, (2, 2), (2, 2)), "x")
+    net.add(Add(), "fine", up)
+    net.add(RELU, name="y")
+    graph = net.graph()
+    after = fuse_epilogues(graph)
+    (node,) = after.nodes
+    assert node.op == Conv2DTranspose(5, (2, 2), (2, 2), residual=True, activation=Activation("relu"))
+    assert node.inputs == ("x", "fine")
     assert_same(graph, after)
 
 

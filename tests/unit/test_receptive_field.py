@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from cnngen.analysis.lint import lint
 from cnngen.analysis.receptive_field import (
+    NOTHING,
     AxisField,
     Path,
     ReceptiveField,
@@ -30,6 +31,7 @@ from cnngen.ops import (
     BatchNorm,
     Concat,
     Conv2D,
+    Conv2DTranspose,
     Dense,
     Flatten,
     GlobalPool2D,
@@ -53,6 +55,7 @@ from tests.graphs import (
     lenet,
     residual,
     separable,
+    transposed_decoder,
     two_inputs,
 )
 
@@ -244,12 +247,15 @@ def pixels_seen(windows: list[Window], index: int) -> set[int]:
     seen = {index}
     for window in reversed(windows):
         taps = [tap * window.dilation[0] - window.padding[0] for tap in range(window.kernel[0])]
-        seen = {(element * window.stride[0] + tap) // window.repeat[0] for element in seen for tap in taps}
+        read = [divmod(element * window.stride[0] + tap, window.repeat[0]) for element in seen for tap in taps]
+        seen = {element for element, rest in read if rest == 0 or not window.zeros_between}
     return seen
 
 
-def along_height(kernel: int = 1, stride: int = 1, dilation: int = 1, padding: int = 0, repeat: int = 1) -> Window:
-    return Window((kernel, 1), (stride, 1), (dilation, 1), (padding, 0, 0, 0), (repeat, 1))
+def along_height(
+    kernel: int = 1, stride: int = 1, dilation: int = 1, padding: int = 0, repeat: int = 1, zeros: bool = False
+) -> Window:
+    return Window((kernel, 1), (stride, 1), (dilation, 1), (padding, 0, 0, 0), (repeat, 1), zeros)
 
 
 @settings(max_examples=200, deadline=None)
@@ -262,6 +268,7 @@ def along_height(kernel: int = 1, stride: int = 1, dilation: int = 1, padding: i
             dilation=st.integers(1, 3),
             padding=st.integers(0, 5),
             repeat=st.integers(1, 4),
+            zeros=st.booleans(),
         ),
         max_size=5,
     )
@@ -271,8 +278,9 @@ def test_intervals_are_the_pixels_that_taps_reach(windows: list[Window]) -> None
     sizes = []
     for index in range(-7, field.positions):
         seen = pixels_seen(windows, index)
-        assert field.interval(index) == (min(seen), max(seen))
-        sizes.append(max(seen) - min(seen) + 1)
+        first, last = field.interval(index)
+        assert (first, last) == (min(seen, default=NOTHING), max(seen, default=-NOTHING))
+        sizes.append(max(last - first + 1, 0))
     assert field.size == max(sizes[7:])
     assert field.jump == prod(Fraction(window.stride[0], window.repeat[0]) for window in windows)
 
@@ -283,6 +291,33 @@ def test_upsampling_divides_the_jump() -> None:
     assert field.jump == Fraction(1, 2)
     assert [field.interval(index) for index in range(4)] == [(-1, 0), (0, 1), (0, 1), (1, 2)]
     assert field.size == 2
+
+
+def test_a_transposed_convolution_divides_the_jump() -> None:
+    """Kernel 3, stride 2: odd elements meet two of the input, even ones (but for the padding) one tap of one."""
+    field = last_field(chain((1, 5, 5, 1), Conv2DTranspose(1, (3, 3), (2, 2), SAME3))).height
+    assert (field.jump, field.size, field.positions) == (Fraction(1, 2), 2, 9)
+    assert [field.interval(index) for index in range(5)] == [(0, 0), (0, 1), (1, 1), (1, 2), (2, 2)]
+    assert field.support(8) == (4, 4)
+
+
+def test_elements_that_no_tap_reaches_see_nothing() -> None:
+    """Kernel 1, stride 3: two of three elements hold the bias alone; a 3x3 kernel behind it sees one each."""
+    fields = receptive_fields(
+        chain((1, 3, 3, 1), Conv2DTranspose(1, (1, 1), (3, 3)), Conv2D(1, (3, 3), padding=SAME3), Conv2D(1, (2, 2)))
+    )
+    gaps, filled, wide = (fields[name]["x"].height for name in ("conv2d_transpose_0", "conv2d_1", "conv2d_2"))
+    assert [gaps.support(index) for index in range(4)] == [(0, 0), None, None, (1, 1)]
+    assert (gaps.size, gaps.centre, gaps.padding, gaps.jump) == (1, 0.0, (0, 0), Fraction(1, 3))
+    assert [filled.support(index) for index in range(4)] == [(0, 0), (0, 0), (1, 1), (1, 1)]
+    assert [wide.interval(index) for index in range(4)] == [(0, 0), (0, 1), (1, 1), (1, 1)]
+
+
+def test_a_first_element_that_sees_nothing_has_the_centre_that_its_neighbour_implies() -> None:
+    field = last_field(chain((1, 4, 4, 1), Conv2DTranspose(1, (1, 1), (2, 2), (1, 0, 1, 0)))).height
+    assert field.support(0) is None
+    assert field.interval(1) == (1, 1)
+    assert field.centre == 0.5
 
 
 def test_jumps_of_pooling_and_upsampling_cancel() -> None:
@@ -365,6 +400,9 @@ def assert_witnessed(graph: Graph) -> None:
             by_position = moved.any(axis=(1 - axis, 3 - axis))  # (pixels along the axis, positions)
             for index in range(field.positions):
                 pixels = np.flatnonzero(by_position[:, index])
+                if not len(pixels):
+                    assert field.support(index) is None, (name, axis, index)
+                    continue
                 assert field.support(index) == (pixels[0], pixels[-1]), (name, axis, index)
                 first, last = field.interval(index)
                 assert first <= pixels[0] <= pixels[-1] <= last
@@ -386,32 +424,37 @@ def positive(graph: Graph) -> Graph:
     return replace(graph, nodes=rewired, outputs=tuple(source(name) for name in graph.outputs))
 
 
-@pytest.mark.parametrize("build", [residual, inception, separable, channels_first, encoder_decoder])
+@pytest.mark.parametrize("build", [residual, inception, separable, channels_first, encoder_decoder, transposed_decoder])
 def test_fields_are_the_support_of_the_gradient_on_the_examples(build) -> None:
     assert_witnessed(positive(build()))
 
 
 @st.composite
-def small_networks(draw: st.DrawFn) -> Graph:
-    """DAGs of up to six windows of any stride, dilation and padding, or upsamplings, joined wherever shapes agree."""
+def small_networks(draw: st.DrawFn, joins: bool = True) -> Graph:
+    """DAGs of up to six windows of any stride, dilation and padding, joined (if `joins`) wherever shapes agree."""
     net = Builder((1, draw(st.integers(4, 11)), draw(st.integers(4, 11)), 2), weights="positive")
     tensors = ["x"]
     pair = lambda low, high: st.tuples(st.integers(low, high), st.integers(low, high))  # noqa: E731
     for _ in range(draw(st.integers(1, 6))):
-        source = draw(st.sampled_from(tensors[-3:]))
+        source = draw(st.sampled_from(tensors[-3:])) if joins else tensors[-1]
         kernel, stride, dilation = draw(pair(1, 3)), draw(pair(1, 3)), draw(pair(1, 2))
         room = [dilation[axis] * (kernel[axis] - 1) for axis in (0, 0, 1, 1)]
         padding = tuple(draw(st.integers(0, most)) for most in room)
-        kind = draw(st.sampled_from(["convolution", "pool", "upsample"]))
+        kind = draw(st.sampled_from(["convolution", "transposed", "pool", "upsample"]))
         if kind == "upsample":
             op: Op = Upsample(draw(pair(1, 3)))
         elif kind == "convolution":
             op = Conv2D(2, kernel, stride, padding, dilation, groups=draw(st.sampled_from([1, 2])))
+        elif kind == "transposed":
+            extra = [draw(st.integers(0, max(stride[axis], dilation[axis]) - 1)) for axis in (0, 1)]
+            op = Conv2DTranspose(2, kernel, stride, padding, dilation, output_padding=(extra[0], extra[1]))
         else:
             op = Pool2D("max", kernel, stride, padding, dilation, ceil_mode=draw(st.booleans()))
         try:
             tensors.append(net.add(op, source))
         except ShapeError:
+            continue
+        if not joins:
             continue
         partners = [name for name in tensors[:-1] if net.types[name] == net.types[tensors[-1]]]
         if partners and draw(st.booleans()):
@@ -431,6 +474,16 @@ def test_fields_are_the_support_of_the_gradient(graph: Graph) -> None:
     fields = receptive_fields(graph)
     # Where a window lies in the padding as a whole, the field of one axis depends on the other one.
     assume(all((axis.stop >= 0).all() for name in graph.types for axis in fields[name]["x"].axes))
+    assert_witnessed(graph)
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow])
+@given(small_networks(joins=False))
+def test_fields_of_chains_are_the_support_even_where_elements_see_nothing(graph: Graph) -> None:
+    """In a chain an element sees its rows times its columns, so one axis says nothing about the other."""
+    fields = receptive_fields(graph)
+    # But where a tensor sees nothing at all along one axis there is no witness for the other.
+    assume(all((axis.stop >= 0).any() for name in graph.types for axis in fields[name]["x"].axes))
     assert_witnessed(graph)
 
 

@@ -21,6 +21,7 @@ weights: {weights}
 layers:
   - conv2d: {{name: c, filters: 6, kernel: [3, 2], groups: 2}}
   - depthwise_conv2d: {{name: w, kernel: [2, 3], multiplier: 2}}
+  - conv2d_transpose: {{name: t, filters: 6, kernel: [2, 1], stride: [1, 2], groups: 3, output_padding: [0, 1]}}
   - flatten: {{name: f}}
   - dense: {{name: d, units: 7}}
 """
@@ -30,7 +31,9 @@ KERAS = {
     "c.bias": RNG.standard_normal(6).astype(np.float32),
     "w.weight": RNG.standard_normal((2, 3, 6, 2)).astype(np.float32),  # (h, w, in, multiplier)
     "w.bias": RNG.standard_normal(12).astype(np.float32),
-    "d.weight": RNG.standard_normal((2 * 3 * 12, 7)).astype(np.float32),
+    "t.weight": RNG.standard_normal((2, 1, 2, 12)).astype(np.float32),  # (h, w, out / groups, in)
+    "t.bias": RNG.standard_normal(6).astype(np.float32),
+    "d.weight": RNG.standard_normal((3 * 6 * 6, 7)).astype(np.float32),
     "d.bias": RNG.standard_normal(7).astype(np.float32),
 }
 
@@ -38,11 +41,12 @@ KERAS = {
 def as_torch(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """The same weights as PyTorch stores them, derived element by element."""
     converted = dict(arrays)
-    c, w, d = arrays["c.weight"], arrays["w.weight"], arrays["d.weight"]
+    c, w, t, d = (arrays[f"{name}.weight"] for name in "cwtd")
     converted["c.weight"] = np.array([[c[:, :, i, o] for i in range(2)] for o in range(6)])
     converted["w.weight"] = np.array([[w[:, :, o // 2, o % 2]] for o in range(12)])
-    rows = np.arange(2 * 3 * 12).reshape(2, 3, 12)
-    chw = np.array([rows[i, j, k] for k in range(12) for i in range(2) for j in range(3)])
+    converted["t.weight"] = np.array([[t[:, :, o, i] for o in range(2)] for i in range(12)])
+    rows = np.arange(3 * 6 * 6).reshape(3, 6, 6)
+    chw = np.array([rows[i, j, k] for k in range(6) for i in range(3) for j in range(6)])
     converted["d.weight"] = np.array([d[chw, unit] for unit in range(7)])
     return {name: np.ascontiguousarray(array) for name, array in converted.items()}
 
@@ -64,7 +68,7 @@ def test_both_formats_are_the_same_network(tmp_path: Path, suffix: str) -> None:
     expected = reference(keras, x)
     assert np.abs(expected).max() > 1
     np.testing.assert_allclose(reference(torch, x), expected, rtol=1e-10, atol=1e-10)
-    for name in ("c", "w"):
+    for name in ("c", "w", "t"):
         np.testing.assert_array_equal(torch.node(name).weights["weight"], keras.node(name).weights["weight"])
 
 
@@ -80,6 +84,19 @@ def test_the_depthwise_kernel_means_what_keras_says(tmp_path: Path) -> None:
             window = image[1:3, 2:5, channel]
             expected = (window * kernel[:, :, channel, m]).sum() + KERAS["w.bias"][2 * channel + m]
             np.testing.assert_allclose(tensors["w"][0, 1, 2, 2 * channel + m], expected, rtol=1e-12)
+
+
+def test_the_transposed_kernel_means_what_keras_says(tmp_path: Path) -> None:
+    """Input element (i, j, c) adds kernel[a, b, o, c] to element (i + a, 2 j + b, group * 2 + o)."""
+    graph = network(tmp_path, "keras", KERAS, ".npz")
+    tensors = reference(graph, RNG.standard_normal((1, 5, 6, 4)), keep=True)
+    assert isinstance(tensors, dict)
+    image, kernel = tensors["w"][0], KERAS["t.weight"].astype(np.float64)
+    assert image.shape == (2, 3, 12)
+    expected = np.zeros((3, 6, 6)) + KERAS["t.bias"]
+    for i, j, c, a, o in np.ndindex(2, 3, 12, 2, 2):
+        expected[i + a, 2 * j, c // 4 * 2 + o] += image[i, j, c] * kernel[a, 0, o, c]
+    np.testing.assert_allclose(tensors["t"][0], expected, rtol=1e-12, atol=1e-12)
 
 
 def test_a_grouped_kernel_for_a_depthwise_layer(tmp_path: Path) -> None:
@@ -100,6 +117,6 @@ def test_random_weights_can_be_replaced(tmp_path: Path) -> None:
 def test_a_weights_file_of_the_caller_keeps_the_format(tmp_path: Path) -> None:
     np.savez(tmp_path / "w.npz", **as_torch(KERAS))
     path = write(tmp_path, SPEC.format(weights="{format: torch}"))
-    assert load(path, weights=str(tmp_path / "w.npz")).node("d").weights["weight"].shape == (72, 7)
+    assert load(path, weights=str(tmp_path / "w.npz")).node("d").weights["weight"].shape == (108, 7)
     with pytest.raises(Exception, match=r"net\.yaml:3: weights: names no file; add `file:`"):
         load(path)

@@ -6,6 +6,7 @@ structure gives a blob that the same library can run on.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import assert_never
 
 import numpy as np
@@ -16,6 +17,7 @@ from cnngen.backends.cpu.kernels import (
     CopyKernel,
     DepthwiseKernel,
     ElementwiseKernel,
+    FillKernel,
     HaloKernel,
     LrnKernel,
     PlanarConvKernel,
@@ -24,6 +26,7 @@ from cnngen.backends.cpu.kernels import (
     UpsampleKernel,
 )
 from cnngen.backends.cpu.plan import Plan
+from cnngen.backends.cpu.steps import Taps
 from cnngen.errors import PlanError
 from cnngen.ir import Array, Graph, Node
 from cnngen.ops import BatchNorm, PRelu
@@ -37,12 +40,19 @@ def pack(plan: Plan, graph: Graph | None = None) -> Array:
         for call in step.calls:
             if not call.params:
                 continue
-            arrays = pack_kernel(call.kernel, nodes[step.node])
+            arrays = pack_kernel(call.kernel, with_taps(nodes[step.node], call.taps))
             for offset, size, array in zip(call.params, call.kernel.parameter_sizes, arrays, strict=True):
                 if array.size != size:
                     raise PlanError(f"packed {array.size} floats, planned {size}", layer=step.node)
                 _put(blob[offset : offset + size], array)
     return blob
+
+
+def with_taps(node: Node, taps: Taps | None) -> Node:
+    """`node` with the rows and columns `taps` of its kernel as its weights; all of them where there are none."""
+    if taps is None:
+        return node
+    return replace(node, weights={**node.weights, "weight": node.weights["weight"][np.ix_(*taps)]})
 
 
 def pack_kernel(kernel: AnyKernel, node: Node) -> list[Array]:
@@ -58,6 +68,8 @@ def pack_kernel(kernel: AnyKernel, node: Node) -> list[Array]:
             kh, kw = kernel.kernel
             weight = _to_vectors(node.weights["weight"].reshape(kh * kw, kernel.channels), kernel.lanes)
             return [weight.transpose(1, 0, 2), *(_to_vectors(bias, kernel.lanes) for bias in _bias(node))]
+        case FillKernel():
+            return [_to_vectors(bias, kernel.lanes) for bias in _bias(node)]
         case ElementwiseKernel():
             per_channel: tuple[Array, ...] = ()
             if isinstance(node.op, BatchNorm):

@@ -65,12 +65,12 @@ def plan_graph(graph: Graph, target: Target) -> Plan:
         if node.name in layout.aliases or _concat_in_place(node, layout):
             continue
         calls = []
-        for kernel, reads, write in lower(node, layout, target):
+        for kernel, reads, write, taps in lower(node, layout, target):
             params = []
             for size in kernel.parameter_sizes:
                 params.append(blob)
                 blob += -(-size // ALIGNMENT) * ALIGNMENT
-            calls.append(Call(kernel, reads, tuple(params), write))
+            calls.append(Call(kernel, reads, tuple(params), write, taps))
         steps.append(Step(node.name, describe(graph, node), tuple(calls)))
     for index, name in enumerate(graph.outputs):
         if index in layout.copied_outputs:

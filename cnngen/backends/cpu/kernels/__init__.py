@@ -9,7 +9,7 @@ from cnngen.backends.cpu.kernels.base import Axis, Epilogue, Kernel, Strides, St
 from cnngen.backends.cpu.kernels.convolution import ChannelBlocks, ConvKernel, Loop, Pixel, Tile, even_strips
 from cnngen.backends.cpu.kernels.elementwise import Arithmetic, ElementwiseKernel, Operation
 from cnngen.backends.cpu.kernels.movement import CopyKernel, HaloKernel, UpsampleKernel
-from cnngen.backends.cpu.kernels.pointwise import LrnKernel, PoolKernel, SoftmaxKernel
+from cnngen.backends.cpu.kernels.pointwise import FillKernel, LrnKernel, PoolKernel, SoftmaxKernel
 from cnngen.backends.cpu.kernels.special_convolution import DepthwiseKernel, PlanarConvKernel
 
 AnyKernel = (
@@ -18,6 +18,7 @@ AnyKernel = (
     | DepthwiseKernel
     | PoolKernel
     | ElementwiseKernel
+    | FillKernel
     | LrnKernel
     | SoftmaxKernel
     | CopyKernel
@@ -36,6 +37,7 @@ __all__ = [
     "DepthwiseKernel",
     "ElementwiseKernel",
     "Epilogue",
+    "FillKernel",
     "HaloKernel",
     "Kernel",
     "Loop",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from cnngen.backends.cpu.kernels.base import Kernel, Strides, c_float
+from cnngen.backends.cpu.kernels.base import Epilogue, Kernel, Strides, c_float
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,35 @@ class PoolKernel(Kernel):
     @property
     def tail(self) -> int:
         return self.channels % self.lanes
+
+
+@dataclass(frozen=True)
+class FillKernel(Kernel):
+    """Pixels of a transposed convolution that no element of the input reaches: bias and epilogue of nothing.
+
+    Vectorised over channels; `residual_strides` is None where there is no residual.
+    """
+
+    template: ClassVar[str] = "fill.c.j2"
+    shape: tuple[int, int, int, int]
+    out_strides: Strides
+    residual_strides: Strides | None
+    has_bias: bool
+    epilogue: Epilogue
+
+    @property
+    def label(self) -> str:
+        n, h, w, c = self.shape
+        extras = ("_bias" if self.has_bias else "") + ("_res" if self.residual_strides else "")
+        return f"fill_c{c}_p{n * h * w}{extras}{self.epilogue.suffix}"
+
+    @property
+    def parameter_sizes(self) -> tuple[int, ...]:
+        return (-(-self.shape[3] // self.lanes) * self.lanes,) if self.has_bias else ()
+
+    @property
+    def tail(self) -> int:
+        return self.shape[3] % self.lanes
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,293 @@
+"""Lowering of convolutions and dense layers: which kernel, which loops merge, which tiles."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+from cnngen.backends.cpu import tiling
+from cnngen.backends.cpu.kernels import (
+    AnyKernel,
+    Axis,
+    ConvKernel,
+    DepthwiseKernel,
+    Epilogue,
+    FillKernel,
+    Loop,
+    Pixel,
+    PlanarConvKernel,
+    even_strips,
+)
+from cnngen.backends.cpu.steps import Taps
+from cnngen.backends.cpu.target import Target
+from cnngen.ir import TensorType
+from cnngen.ops import Conv2D, Conv2DTranspose, Dense
+from cnngen.ops.conv2d_transpose import Phase
+from cnngen.plan.memory import View
+
+ONE_ROW_PIXELS = 64
+"""Up to so many pixels an image may be tiled as one row: each tile is a function of its own."""
+
+PLANAR_STORE_CYCLES = 1.2
+"""Cycles to store one result of the planar convolution, which turns rows into pixels."""
+
+
+class Lowered(NamedTuple):
+    """A kernel with the views it reads and the view it writes; `taps` where it takes some of the weights only."""
+
+    kernel: AnyKernel
+    reads: tuple[View, ...]
+    write: View
+    taps: Taps | None = None
+
+
+def merge_axes(axes: Sequence[Axis]) -> list[Axis]:
+    """The same loop nest with as few loops as possible; at least one remains."""
+    merged = [axes[0]]
+    for inner in axes[1:]:
+        outer = merged[-1]
+        steps = (inner.input * inner.count, inner.output * inner.count, inner.residual * inner.count)
+        if inner.count == 1:
+            continue
+        if outer.count == 1:
+            merged[-1] = inner
+        elif (outer.input, outer.output, outer.residual) == steps:
+            merged[-1] = replace(inner, count=inner.count * outer.count)
+        else:
+            merged.append(inner)
+    return merged
+
+
+def row_pixels(axes: Sequence[Axis]) -> tuple[Pixel, ...]:
+    """Every pixel of a loop nest, the last axis fastest."""
+    counts = [range(axis.count) for axis in axes]
+    return tuple(
+        Pixel(
+            sum(i * axis.input for i, axis in zip(position, axes, strict=True)),
+            sum(i * axis.output for i, axis in zip(position, axes, strict=True)),
+            sum(i * axis.residual for i, axis in zip(position, axes, strict=True)),
+        )
+        for position in itertools.product(*counts)
+    )
+
+
+def merge_loops(loops: Sequence[Loop]) -> tuple[Loop, ...]:
+    """The same reduction with as few loops as possible; at least one remains."""
+    merged: list[Loop] = []
+    for inner in loops:
+        if inner.count == 1:
+            continue
+        if merged and merged[-1].step == inner.count * inner.step:
+            merged[-1] = Loop(merged[-1].count * inner.count, inner.step, f"{merged[-1].index}_{inner.index}")
+        else:
+            merged.append(inner)
+    return tuple(merged) or (loops[-1],)
+
+
+def convolution(op: Conv2D, reads: tuple[View, ...], write: View, target: Target) -> Lowered:
+    """A convolution in one kernel: depthwise, planar or direct."""
+    name = "x".join(map(str, op.kernel)) + "s" + "x".join(map(str, sorted(set(op.stride))))
+    return windowed(op, f"conv2d_{name}", reads, write, target)
+
+
+def transposed(op: Conv2DTranspose, reads: tuple[View, ...], write: View, target: Target) -> Iterator[Lowered]:
+    """A transposed convolution: for each phase of the output a convolution of stride 1 with some of the taps.
+
+    Phases with equal numbers of taps are calls of one kernel. One without taps is filled with what the
+    epilogue makes of nothing.
+    """
+    sizes = write.shape[1:3]
+    strides = "x".join(map(str, sorted(set(op.stride))))
+    for rows, columns in itertools.product(op.phases(0, sizes[0]), op.phases(1, sizes[1])):
+        own, *residual = (_phase_view(view, op.stride, rows, columns) for view in (write, *reads[1:]))
+        taps = (rows.taps, columns.taps)
+        kernel = (len(rows.taps), len(columns.taps))
+        if 0 in kernel:
+            fill = FillKernel(
+                target.isa.lanes,
+                own.shape,
+                own.strides,
+                residual[0].strides if residual else None,
+                op.use_bias,
+                Epilogue(op.activation),
+            )
+            yield Lowered(fill, tuple(residual), own, taps)
+            continue
+        window = Conv2D(
+            op.filters,
+            kernel,
+            (1, 1),
+            (rows.begin, 0, columns.begin, 0),
+            (rows.dilation, columns.dilation),
+            op.groups,
+            op.use_bias,
+            op.activation,
+            op.residual,
+        )
+        name = f"conv2dt_{kernel[0]}x{kernel[1]}s{strides}"
+        yield windowed(window, name, (reads[0], *residual), own, target)._replace(taps=taps)
+
+
+def _phase_view(view: View, stride: tuple[int, int], rows: Phase, columns: Phase) -> View:
+    """The elements of `view` that lie in these phases."""
+    n, h, w, c = view.strides
+    return replace(
+        view,
+        offset=view.offset + rows.first * h + columns.first * w,
+        shape=(view.shape[0], rows.count, columns.count, view.shape[3]),
+        strides=(n, h * stride[0], w * stride[1], c),
+    )
+
+
+def windowed(op: Conv2D, family: str, reads: tuple[View, ...], write: View, target: Target) -> Lowered:
+    """The kernel called `family` for a convolution whose padding may begin inside the input (be negative)."""
+    source, lanes = reads[0], target.isa.lanes
+    top, _, left, _ = op.padding
+    shifted = replace(source, offset=source.offset - top * source.strides[1] - left * source.strides[2])
+    residual = reads[1] if op.residual else None
+    reads = (shifted, *reads[1:])
+    axes = _pixel_axes(op.stride, source, write, residual)
+    channels = source.shape[3]
+    epilogue = Epilogue(op.activation)
+    if op.depthwise([TensorType(source.shape)]) and op.filters == channels:
+        merged = [axis for axis in axes[:2] if axis.count > 1] or [axes[0]]
+        strips = tiling.tile_row(axes[2].count, 1, target.isa.registers, op.kernel[1] + 1).strips
+        return Lowered(
+            DepthwiseKernel(
+                lanes,
+                f"dw{family}",
+                tuple(merged),
+                axes[2],
+                channels,
+                op.kernel,
+                op.dilation[0] * source.strides[1],
+                source.strides[2],
+                op.stride[1],
+                op.dilation[1],
+                strips,
+                op.use_bias,
+                op.residual,
+                epilogue,
+            ),
+            reads,
+            write,
+        )
+    planar = _planar(op, family, shifted, write, residual, target, axes)
+    if planar is not None:
+        return Lowered(planar, reads, write)
+    group_inputs = channels // op.groups
+    loops = merge_loops(
+        [
+            Loop(op.kernel[0], op.dilation[0] * source.strides[1], "ky"),
+            Loop(op.kernel[1], op.dilation[1] * source.strides[2], "kx"),
+            Loop(group_inputs, source.strides[3], "c"),
+        ]
+    )
+    kernel = _tiled(
+        family, axes, op.groups, group_inputs, op.filters // op.groups, source.strides[3], loops,
+        op.use_bias, op.residual, epilogue, target,
+    )  # fmt: skip
+    return Lowered(kernel, reads, write)
+
+
+def dense(op: Dense, reads: tuple[View, ...], write: View, target: Target) -> Lowered:
+    """A dense layer as a convolution over images of one pixel."""
+    source = reads[0]
+    axes = _pixel_axes((1, 1), source, write, None)
+    features = source.shape[3]
+    loops, epilogue = (Loop(features, 1, "c"),), Epilogue(op.activation)
+    kernel = _tiled("dense", axes, 1, features, op.units, 1, loops, op.use_bias, False, epilogue, target)
+    return Lowered(kernel, reads, write)
+
+
+def _tiled(
+    family: str,
+    axes: Sequence[Axis],
+    groups: int,
+    group_inputs: int,
+    group_outputs: int,
+    channel_step: int,
+    loops: tuple[Loop, ...],
+    has_bias: bool,
+    has_residual: bool,
+    epilogue: Epilogue,
+    target: Target,
+) -> ConvKernel:
+    lanes, registers = target.isa.lanes, target.isa.registers
+    *outer, columns = merge_axes(axes)
+    if not outer and columns.count > 1:
+        length = tiling.chunk(columns.count, group_outputs, lanes, registers)
+        outer = [
+            Axis(columns.count // length, length * columns.input, length * columns.output, length * columns.residual)
+        ]
+        columns = replace(columns, count=length)
+    pixels = row_pixels([columns])
+    tiled = tiling.tile_channels(group_outputs, len(pixels), lanes, registers)
+    rows = math.prod(axis.count for axis in outer)
+    if rows > 1 and rows * len(pixels) <= ONE_ROW_PIXELS:
+        # Tiles that cross the lines of a small image waste fewer pixels and read the weights less often.
+        crossing = tiling.tile_channels(group_outputs, rows * len(pixels), lanes, registers)
+        if crossing.cycles < 0.97 * rows * tiled.cycles:
+            pixels, tiled, outer = row_pixels([*outer, columns]), crossing, []
+    blocks = tuple(replace(block, strips=even_strips(block.strips, pixels)) for block in tiled.blocks)
+    return ConvKernel(
+        lanes,
+        family,
+        tuple(outer) or (Axis(1, 0, 0, 0),),
+        pixels,
+        groups,
+        group_inputs,
+        group_outputs,
+        group_inputs * channel_step,
+        loops,
+        blocks,
+        has_bias,
+        has_residual,
+        epilogue,
+    )
+
+
+def _planar(
+    op: Conv2D, family: str, source: View, write: View, residual: View | None, target: Target, axes: Sequence[Axis]
+) -> PlanarConvKernel | None:
+    """The planar kernel, where the input allows it and the model finds it faster than the direct one."""
+    lanes, registers = target.isa.lanes, target.isa.registers
+    columns = axes[2]
+    if lanes == 1 or columns.input != 1 or op.groups != 1 or op.stride[1] != 1:
+        return None
+    vectors, filters_tile, cycles = tiling.planar_tile(columns.count, op.filters, lanes, registers)
+    taps = [
+        a * op.dilation[0] * source.strides[1] + b * op.dilation[1] + c * source.strides[3]
+        for a in range(op.kernel[0])
+        for b in range(op.kernel[1])
+        for c in range(source.shape[3])
+    ]
+    planar_cycles = len(taps) * cycles + PLANAR_STORE_CYCLES * columns.count * op.filters
+    direct_cycles = len(taps) * tiling.tile_channels(op.filters, columns.count, lanes, registers).cycles
+    if planar_cycles >= direct_cycles:
+        return None
+    return PlanarConvKernel(
+        lanes,
+        family,
+        tuple(axis for axis in axes[:2] if axis.count > 1) or (axes[1],),
+        columns.count,
+        op.filters,
+        filters_tile,
+        vectors,
+        tuple(taps),
+        write.strides[2],
+        residual.strides[2] if residual else 0,
+        op.use_bias,
+        op.residual,
+        Epilogue(op.activation),
+    )
+
+
+def _pixel_axes(stride: tuple[int, int], source: View, write: View, residual: View | None) -> list[Axis]:
+    """Loops over images, rows and columns of the output."""
+    steps = (1, *stride)
+    extra = residual.strides if residual else (0, 0, 0, 0)
+    return [Axis(write.shape[i], steps[i] * source.strides[i], write.strides[i], extra[i]) for i in range(3)]
