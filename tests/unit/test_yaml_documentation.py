@@ -21,7 +21,7 @@ def test_examples_load(tmp_path: Path, example: str) -> None:
 
 
 def test_there_are_examples() -> None:
-    assert len(EXAMPLES) == 3
+    assert len(EXAMPLES) == 5
 
 
 @pytest.mark.parametrize("model", [Spec, WeightsFile, Common])
