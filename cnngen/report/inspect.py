@@ -141,7 +141,7 @@ def field_text(field: FieldRow) -> str:
 
     No jump where all elements see the same; ``~`` where paths disagree.
     """
-    if field.jump == (0, 0):
+    if field.jump == (0, 0) or (field.sees_everything and not field.clear):
         return "all" if field.sees_everything else _pair(field.size)
     return f"{'' if field.clear else '~'}{_pair(field.size)} /{_pair(field.jump)}"
 

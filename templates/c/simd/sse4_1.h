@@ -53,6 +53,11 @@ static inline v_t v_max_nan(v_t a, v_t b)
 {
     return _mm_blendv_ps(_mm_max_ps(a, b), a, _mm_cmpunord_ps(a, a));
 }
+/* the smaller one; NaN where either is NaN */
+static inline v_t v_min_nan(v_t a, v_t b)
+{
+    return _mm_blendv_ps(_mm_min_ps(a, b), a, _mm_cmpunord_ps(a, a));
+}
 static inline v_t v_sqrt(v_t a) { return _mm_sqrt_ps(a); }
 /* to the nearest integer, ties to even */
 static inline v_t v_round(v_t a) { return _mm_round_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
