@@ -48,6 +48,9 @@ PUBLISHED = {
     # efficientnet-lite-pytorch 0.1.0: 4,652,008 and 0.385 G. The table in the authors' repository has 4.7M
     # parameters and 407M "MAdds": more than those of the convolutions and the dense layer.
     "efficientnet_lite0": (4_652_008, 385_187_552, 0.385),
+    # Its layers in PyTorch (padded, no batch normalisation, one channel in, two classes): 31,030,658 parameters, the
+    # paper's own too, as padding adds none; 48.1 G. The paper gives no counts but "23 convolutional layers".
+    "unet": (31_030_658, 48_096_083_968, 48.1),
 }
 STAGES = {
     "lenet": {"c1": (28, 28, 6), "max_pool_1": (14, 14, 6), "c3": (10, 10, 16), "max_pool_2": (5, 5, 16)},
@@ -84,6 +87,10 @@ STAGES = {
                            "stage_4/mbconv_3/add_1": (14, 14, 80), "stage_5/mbconv_3/add_1": (14, 14, 112),
                            "stage_6/mbconv_4/add_1": (7, 7, 192), "stage_7/mbconv_1/projected": (7, 7, 320),
                            "head": (7, 7, 1280)},
+    "unet": {"down1/conv_2": (256, 256, 64), "down2/conv_2": (128, 128, 128), "down3/conv_2": (64, 64, 256),
+             "down4/conv_2": (32, 32, 512), "bottom/conv_2": (16, 16, 1024), "concat_1": (32, 32, 1024),
+             "up4/conv_2": (32, 32, 512), "concat_4": (256, 256, 128), "up1/conv_2": (256, 256, 64),
+             "map": (256, 256, 2)},
 }  # fmt: skip
 
 
@@ -113,7 +120,8 @@ def test_sizes_of_the_stages(name: str) -> None:
     graph = network(name)
     assert graph.name == name
     assert {stage: graph.types[stage].shape[1:] for stage in STAGES[name]} == STAGES[name]
-    assert graph.types[graph.outputs[0]].shape == (1, 10 if name == "lenet" else 1000)
+    classes = {"lenet": (10,), "unet": (256, 256, 2)}
+    assert graph.types[graph.outputs[0]].shape == (1, *classes.get(name, (1000,)))
 
 
 CONVOLUTIONAL = sorted(PUBLISHED.keys() - {"lenet", "alexnet", "vgg16"})
@@ -123,14 +131,14 @@ CONVOLUTIONAL = sorted(PUBLISHED.keys() - {"lenet", "alexnet", "vgg16"})
 def test_random_weights_give_moderate_logits(name: str) -> None:
     """On 64 pixels: the convolutional networks take any size, and the reference is no racer."""
     graph = network(name)
-    image = Input(graph.inputs[0].name, TensorType((1, 64, 64, 3)))
+    image = Input(graph.inputs[0].name, TensorType((1, 64, 64, graph.inputs[0].type.shape[-1])))
     small = infer_shapes(replace(graph, inputs=(image,)))
     tensors = reference(small, np.random.default_rng(0).standard_normal(image.type.shape), keep=True)
     assert isinstance(tensors, dict)
     logits = tensors[graph.nodes[-1].inputs[0]]
     assert np.isfinite(logits).all()
     assert 0.1 < logits.std() < 10
-    np.testing.assert_allclose(tensors[graph.outputs[0]].sum(), 1, rtol=1e-12)
+    np.testing.assert_allclose(tensors[graph.outputs[0]].sum(axis=-1), 1, rtol=1e-12)
 
 
 def test_residual_blocks_of_resnet50() -> None:
@@ -140,6 +148,16 @@ def test_residual_blocks_of_resnet50() -> None:
     projected = [node.name for node in additions if "/shortcut/" in node.inputs[1]]
     assert len(additions) == 16
     assert projected == [f"conv{stage}/bottleneck_1/add_1" for stage in (2, 3, 4, 5)]
+
+
+def test_the_convolutions_of_the_unet() -> None:
+    """Section 2: "In total the network has 23 convolutional layers", four of them up-convolutions."""
+    graph = network("unet")
+    kinds = [node.op.kind for node in graph.nodes]
+    assert sum("conv2d" in kind for kind in kinds) == 23
+    assert [graph.node(f"concat_{n}").inputs for n in range(1, 5)] == [
+        (f"down{level}/conv_2", f"larger{level}") for level in (4, 3, 2, 1)
+    ]
 
 
 def test_the_first_strides_of_mobilenet_v2() -> None:
