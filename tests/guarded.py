@@ -58,7 +58,7 @@ PLANTS = {
 }
 """The last three change the text of kernels, the others move what the kernels are given."""
 EDITS = {
-    "load": (r"v_load_n\(([^()]*), \d+\)", r"v_load(\1)"),
+    "load": (r"v_load_n\(((?:[^()]|\([^()]*\))*), \d+\)", r"v_load(\1)"),
     "store": (r"v_store_n\((.*), \d+\);", r"v_store(\1);"),
     "before": (r"v_set1\(x\[0\]\)", "v_set1(x[-1])"),
 }
