@@ -24,7 +24,7 @@ check: $(DONE)/dev ## lint, formatting and types only
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-test-torch: $(DONE)/torch ## the tests that hold cnngen against PyTorch (installs it first)
+test-torch: $(DONE)/torch ## the tests that hold cnngen against PyTorch and Keras (installs them first)
 	$(BIN)/python -m pytest -m torch
 
 bench: $(DONE)/dev ## benchmarks; writes benchmarks/results/

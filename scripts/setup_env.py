@@ -1,7 +1,7 @@
 """Sets up `.venv` for the Makefile: `python3 scripts/setup_env.py run|dev|torch [requirement]`.
 
 `run` installs cnngen in editable mode, `dev` adds what checks, tests and benchmarks need, `torch` adds
-PyTorch. Leaves a stamp in `.venv/.done/`, which is how make knows that there is nothing to do.
+PyTorch and Keras. Leaves a stamp in `.venv/.done/`, which is how make knows that there is nothing to do.
 It has to start on any Python 3, if only to say that it is too old: nothing newer than 3.6 in here.
 """
 
@@ -17,8 +17,8 @@ STAMPS = VENV / ".done"
 
 INSTALLS = {
     "run": ("cnngen and what it needs to run (about 140 MB)", ["-e", "."]),
-    "dev": ("cnngen and what checks, tests and benchmarks need (about 500 MB)", ["-e", ".[dev]"]),
-    "torch": ("PyTorch and a model with its weights, for the tests that use them as witnesses", ["-e", ".[models]"]),
+    "dev": ("cnngen and what checks, tests and benchmarks need (about 750 MB)", ["-e", ".[dev]"]),
+    "torch": ("PyTorch, Keras and a model with its weights, for the tests that use them as witnesses", ["-e", ".[models]"]),
 }
 
 
