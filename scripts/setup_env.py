@@ -18,7 +18,7 @@ STAMPS = VENV / ".done"
 INSTALLS = {
     "run": ("cnngen and what it needs to run (about 140 MB)", ["-e", "."]),
     "dev": ("cnngen and what checks, tests and benchmarks need (about 750 MB)", ["-e", ".[dev]"]),
-    "torch": ("PyTorch, Keras and a model with its weights, for the tests that use them as witnesses", ["-e", ".[models]"]),
+    "torch": ("PyTorch, Keras and a model with its weights, as witnesses for tests", ["-e", ".[models]"]),
 }
 
 
