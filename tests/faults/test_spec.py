@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cnngen.errors import ModelError, SpecError
+from cnngen.errors import ModelError, ShapeError, SpecError
 from cnngen.frontends import load
 from cnngen.ops import Conv2D, Pool2D
 from tests.specs import HEADER, network, parse, refusal, write
@@ -225,8 +225,18 @@ def test_case_15_output_named_twice(tmp_path: Path) -> None:
 def test_case_16_shapes_of_add_and_concat_disagree(tmp_path: Path) -> None:
     layers = ["conv2d: {name: a, filters: 3, kernel: 3}", "add: {name: s, inputs: [a, input]}"]
     refusal(tmp_path, network(*layers), "1x6x6x3 and 1x8x8x3", "match stride and filters", line=6, layer="s")
+    for kind in ("sub", "mul", "div", "maximum", "minimum"):
+        layers[1] = f"{kind}: {{name: s, inputs: [a, input]}}"
+        facts = (f"{kind} takes", "1x6x6x3 and 1x8x8x3", "height 6 and 8", "match stride and filters")
+        refusal(tmp_path, network(*layers), *facts, line=6, layer="s")
     layers[1] = "concat: {name: s, inputs: [a, input]}"
     refusal(tmp_path, network(*layers), "1x6x6x3 and 1x8x8x3", "match stride and padding", line=6, layer="s")
+
+
+def test_case_16_elementwise_on_an_image_and_a_vector(tmp_path: Path) -> None:
+    layers = ["global_avg_pool", "flatten: {name: f}", "mul: {name: s, inputs: [input, f]}"]
+    facts = ("mul takes tensors of one rank", "1x8x8x3 and 1x3", "leave the flatten out")
+    refusal(tmp_path, network(*layers), *facts, line=7, layer="s", error=ShapeError)
 
 
 def test_case_16_dense_on_an_image(tmp_path: Path) -> None:

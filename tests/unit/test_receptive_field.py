@@ -456,6 +456,14 @@ def small_networks(draw: st.DrawFn, joins: bool = True) -> Graph:
             continue
         if not joins:
             continue
+        if draw(st.booleans()):  # a sum with one row, column or pixel of another tensor, broadcast
+            partner, partial = draw(st.sampled_from(tensors)), draw(st.sampled_from([(1, 1), (1, 0), (0, 1)]))
+            size = tuple(n if cut else 1 for n, cut in zip(net.types[partner].shape[1:3], partial, strict=True))
+            try:
+                cut = net.add(Pool2D("max", size, (1, 1)), partner)
+                tensors.append(net.add(Add(), tensors[-1], cut))
+            except ShapeError:
+                pass
         partners = [name for name in tensors[:-1] if net.types[name] == net.types[tensors[-1]]]
         if partners and draw(st.booleans()):
             partner = draw(st.sampled_from(partners))
