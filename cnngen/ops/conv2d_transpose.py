@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,7 +12,10 @@ from cnngen.errors import ShapeError
 from cnngen.ir import Array, TensorType
 from cnngen.ops.activation import Activation, activated
 from cnngen.ops.base import Bound, Cost, Op, Types, Weights, Window, parameters, require_rank
-from cnngen.ops.conv2d import grouped_product
+from cnngen.ops.conv2d import MAX_EXTENT, grouped_product
+
+MAX_PHASES = 4096
+"""A kernel is called for each."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +95,7 @@ class Conv2DTranspose(Op):
                     remedy=f"use padding of at most {size + crop - 1} on both sides together",
                 )
             sizes.append(size)
+        self._verify_extent(inputs[0])
         output = TensorType((inputs[0].shape[0], *sizes, self.filters))
         if self.residual and inputs[1] != output:
             raise ShapeError(f"the residual {inputs[1]} does not have the output's shape {output}")
@@ -107,18 +112,20 @@ class Conv2DTranspose(Op):
     def phases(self, axis: int, size: int) -> tuple[Phase, ...]:
         """The phases of an output of `size` elements along `axis` (0: height); each element is in one of them."""
         stride, dilation, begin = self.stride[axis], self.dilation[axis], self.padding[2 * axis]
+        step = stride // math.gcd(stride, dilation)
         phases = []
         for first in range(min(stride, size)):
             count = -(-(size - first) // stride)
             position = first + begin  # where the outputs of the phase lie before cropping, modulo the stride
-            taps = [a for a in range(self.kernel[axis]) if (position - a * dilation) % stride == 0]
-            if not taps:
+            tap = next(
+                (a for a in range(min(step, self.kernel[axis])) if (position - a * dilation) % stride == 0), None
+            )
+            if tap is None:
                 phases.append(Phase(first, count, range(0), 1, 0))
                 continue
-            step = taps[1] - taps[0] if len(taps) > 1 else 1
-            backwards = range(taps[-1], taps[0] - 1, -step)
+            taps = range(tap, self.kernel[axis], step)
             reads = (position - taps[-1] * dilation) // stride
-            phases.append(Phase(first, count, backwards, max(step * dilation // stride, 1), -reads))
+            phases.append(Phase(first, count, taps[::-1], step * dilation // stride, -reads))
         return tuple(phases)
 
     def taps(self, inputs: Types) -> int:
@@ -147,6 +154,26 @@ class Conv2DTranspose(Op):
             self.taps([TensorType(x.shape) for x in inputs]) + self.use_bias + self.residual,
         )
         return activated(linear, self.activation)
+
+    def _verify_extent(self, x: TensorType) -> None:
+        """Raise `ShapeError` where 32 bits do not hold the positions of output or padded input, or phases are many."""
+        batch, height, width, channels = x.shape
+        outputs = [self._uncropped(height, 0), self._uncropped(width, 1)]
+        inputs = [
+            size + 2 * (extent // stride + 1)
+            for size, extent, stride in zip((height, width), outputs, self.stride, strict=True)
+        ]
+        if max(*outputs, *inputs) > MAX_EXTENT:
+            problem = f"the output, before cropping, has {max(outputs):,} rows or columns, more than {MAX_EXTENT:,}"
+            raise ShapeError(problem, remedy="use a smaller stride or less dilation")
+        elements = batch * max(math.prod(outputs) * self.filters, math.prod(inputs) * channels)
+        if elements > 2**31 - 1:
+            problem = f"the output before cropping, or the padded input, has {elements:,} elements, more than 2^31 - 1"
+            raise ShapeError(problem, remedy="use a smaller stride, less dilation or fewer filters")
+        phases = min(self.stride[0], outputs[0]) * min(self.stride[1], outputs[1])
+        if phases > MAX_PHASES:
+            problem = f"the stride {self.stride[0]}x{self.stride[1]} makes {phases:,} phases, more than {MAX_PHASES:,}"
+            raise ShapeError(problem, remedy="use a smaller stride, or an upsample layer")
 
     def _uncropped(self, size: int, axis: int) -> int:
         """Size of the output before `padding` is cut off."""

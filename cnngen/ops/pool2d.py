@@ -20,8 +20,9 @@ Reduction = Literal["max", "avg"]
 class Pool2D(Op):
     """Maximum or average over a sliding window; `padding` is (top, bottom, left, right).
 
-    Padding never wins a maximum. An average divides by the number of elements inside the image,
-    or, with `count_include_pad`, inside the padded image. `ceil_mode` as in ONNX.
+    Padding never wins a maximum, and a window of padding only is refused. An average divides by the
+    number of elements inside the image, or, with `count_include_pad`, inside the padded image.
+    `ceil_mode` as in ONNX.
     """
 
     reduction: Reduction
@@ -47,6 +48,8 @@ class Pool2D(Op):
                     remedy=f"use padding of at most {reach - 1}",
                 )
         height, width = window_output(inputs[0], self.field(inputs), self.ceil_mode)
+        for axis, (name, positions) in enumerate((("height", height), ("width", width))):
+            self._verify_windows(axis, name, inputs[0].shape[1 + axis], positions)
         return TensorType((inputs[0].shape[0], height, width, inputs[0].shape[3]))
 
     def field(self, inputs: Types) -> Window:
@@ -67,6 +70,22 @@ class Pool2D(Op):
         if self.reduction == "max":
             return Bound.exact(value)
         return Bound.of_sum(value, self.evaluate([np.abs(inputs[0])], weights), self.kernel[0] * self.kernel[1] + 2)
+
+    def _verify_windows(self, axis: int, name: str, size: int, positions: int) -> None:
+        """Raise `ShapeError` where a window sees only padding, since its elements step over the image.
+
+        A window that begins in the image sees it; one that begins ``-start`` before it meets the image
+        at ``start mod dilation`` first, if at all.
+        """
+        stride, dilation, begin = self.stride[axis], self.dilation[axis], self.padding[2 * axis]
+        before = min(positions, -(-begin // stride), dilation)  # after so many steps the remainders repeat
+        for index in range(before if dilation > size else 0):
+            if (index * stride - begin) % dilation >= size:
+                raise ShapeError(
+                    f"window {index} along the {name} sees padding only: its elements, {dilation} apart, step over the "
+                    f"{size} of the input",
+                    remedy=f"use a dilation of at most {size}, or less padding",
+                )
 
     def _windows(self, x: Array, fill: float, output: TensorType) -> Array:
         """View of shape (n, oh, ow, c, kh, kw): every window, what lies outside the image is `fill`."""
