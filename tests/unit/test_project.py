@@ -27,7 +27,17 @@ IGNORED = {
     ".pytest_cache",
     ".hypothesis",
 }
-DOCUMENTS = ["README.md", "CONTRIBUTING.md", "benchmarks/README.md", "docs/architecture.md", "docs/performance.md"]
+DOCUMENTS = [
+    "README.md",
+    "CONTRIBUTING.md",
+    "benchmarks/README.md",
+    "docs/architecture.md",
+    "docs/performance.md",
+    "docs/spec_language.md",
+    "docs/first_network.md",
+]
+
+LAYER_PAGES = sorted(f"docs/layers/{path.name}" for path in (ROOT / "docs" / "layers").glob("*.md"))
 
 
 def project_files(folder: Path = ROOT) -> list[Path]:
@@ -136,7 +146,7 @@ def test_the_cnngen_commands_that_are_shown_exist(document: str) -> None:
     assert shown <= set(get_command(app).commands)
 
 
-@pytest.mark.parametrize("document", DOCUMENTS)
+@pytest.mark.parametrize("document", [*DOCUMENTS, *LAYER_PAGES])
 def test_links_and_paths_in_documents_lead_somewhere(document: str) -> None:
     folder = (ROOT / document).parent
     links = re.findall(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)", read(document))
