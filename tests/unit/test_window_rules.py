@@ -91,6 +91,10 @@ def test_the_words_for_padding_are_onnx_s(word: str) -> None:
         stuffed[:, :, ::dilation] = w
         if word == "valid" and stuffed.shape[2] > size:
             continue
+        if word != "valid" and (-(-size // stride) - 1) * stride + stuffed.shape[2] < size:
+            # Rows are left over between the windows: ONNX Runtime crops the beginning, TensorFlow and Keras do not.
+            assert padding == (0, 0, 0, 0)
+            continue
         found = as_rows(op.evaluate([x.transpose(0, 2, 3, 1)], {"weight": w.transpose(2, 3, 1, 0)}))
         twin = session(
             "Conv", {"w": stuffed}, kernel_shape=stuffed.shape[2:], strides=(stride, 1), auto_pad=word.upper()
