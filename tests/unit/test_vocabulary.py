@@ -425,9 +425,10 @@ def test_every_activation_function_is_swept() -> None:
 @pytest.mark.parametrize("number", range(len(ACTIVATIONS)), ids=[f"{a}{i}" for i, a in enumerate(ACTIVATIONS)])
 def test_activations_stay_within_their_claims(vocabulary: Vocabulary, number: int) -> None:
     activation = ACTIVATIONS[number]
-    x = np.concatenate([sweep(-120, 120, 60_000), sweep(-7, 7, 60_000), sweep(-LARGEST, LARGEST, 10_000), SPECIAL])
-    result = vocabulary(f"act_{number}", x).astype(np.float64)
+    every = np.arange(0, 2**32, 20_011, dtype=np.uint32).view(np.float32)  # of all floats, NaN and denormals included
+    x = np.concatenate([sweep(-120, 120, 60_000), sweep(-7, 7, 60_000), every, SPECIAL])
     with np.errstate(all="ignore"):
+        result = vocabulary(f"act_{number}", x).astype(np.float64)
         bound = activation.bound(Bound.exact(x.astype(np.float64)))
         value = np.asarray(np.asarray(bound.value, np.float32), np.float64)
         same = (result == bound.value) | (result == value) | (np.isnan(result) & np.isnan(bound.value))
