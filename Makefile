@@ -30,6 +30,7 @@ test-torch: $(DONE)/torch ## the tests that hold cnngen against PyTorch and Kera
 bench: $(DONE)/dev ## benchmarks; writes benchmarks/results/
 	$(BIN)/python benchmarks/kernels.py --json kernels.json
 	$(BIN)/python benchmarks/lenet.py --json lenet.json
+	$(BIN)/python benchmarks/startup.py --json startup.json
 
 docs: $(DONE)/dev ## rewrite what is generated: docs/layers/ and the JSON Schema
 	$(BIN)/python scripts/layer_pages.py

@@ -3,18 +3,14 @@
     python benchmarks/lenet.py [--json lenet.json] [--core N] [--slices 200]
 
 ONNX Runtime gets an exported twin: the same weights, built here with `onnx.helper`. The comparison is
-void, and the exit status 1, if the two disagree on the answers. Also reported: the time to compile
-(spec to first result, with an empty cache and from the cache, each in a fresh process) and what a
-call of `net.run` costs in Python above the native call.
+void, and the exit status 1, if the two disagree on the answers. Also reported: what a call of
+`net.run` costs in Python above the native call. What it takes to start is in `startup.py`.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
-import subprocess
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -161,46 +157,12 @@ LABELS = {
     "smallest": "net.run of a network of one ReLU",
 }
 
-FIRST_RESULT = """
-import time
-start = time.perf_counter()
-import sys, numpy, cnngen
-imported = time.perf_counter()
-network = cnngen.compile(sys.argv[1], threads=1)
-compiled = time.perf_counter()
-network(numpy.zeros((1, 28, 28, 1), numpy.float32))
-done = time.perf_counter()
-print(imported - start, done - imported, done - start)
-"""
-
-
-def compile_times(runs: int = 3) -> dict[str, Any]:
-    """Median seconds from spec to first result in a fresh process, with an empty cache and from the cache."""
-    cold, cached = [], []
-    for _ in range(runs):
-        with tempfile.TemporaryDirectory() as folder:
-            cold.append(_first_result(folder))
-            cached.append(_first_result(folder))
-    names = ("import_s", "spec_to_result_s", "with_import_s")
-    return {
-        kind: dict(zip(names, np.median(samples, axis=0).tolist(), strict=True))
-        for kind, samples in (("cold", cold), ("cached", cached))
-    }
-
-
-def _first_result(cache: str) -> list[float]:
-    environment = {**os.environ, "XDG_CACHE_HOME": cache}
-    command = [sys.executable, "-c", FIRST_RESULT, str(SPEC)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    return [float(word) for word in done.stdout.split()]
-
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--json", type=Path, help="write the results here; a bare name goes to benchmarks/results/")
     parser.add_argument("--core", type=int, help="core to run on (default: the last one)")
     parser.add_argument("--slices", type=int, default=200, help="timed slices of each contender")
-    parser.add_argument("--no-compile-times", action="store_true", help="skip the fresh processes")
     options = parser.parse_args()
 
     machine = common.machine_facts()
@@ -230,8 +192,6 @@ def main() -> int:
             "speedup_over_bound": timings["onnxruntime_bound"].median / timings["cnngen"].median,
             "run_overhead_s": timings["smallest"].median,
         }
-    if not options.no_compile_times:
-        result["compile"] = compile_times()
     report(result)
     if options.json:
         common.write_json(options.json, result)
@@ -252,11 +212,6 @@ def report(result: dict[str, Any]) -> None:
         print(f"{label:<36}{times}{rate}")
     print(f"\ncnngen is {result['speedup']:.2f}x faster than session.run, ", end="")
     print(f"{result['speedup_over_bound']:.2f}x faster than with bound inputs and outputs")
-    for kind, label in (("cold", "with an empty cache"), ("cached", "from the cache")):
-        if "compile" in result:
-            times = result["compile"][kind]
-            print(f"spec to first result {label}: {times['spec_to_result_s']:.2f} s, ", end="")
-            print(f"importing cnngen another {times['import_s']:.2f} s")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from cnngen.ir import Graph, Input
@@ -18,8 +17,7 @@ class Stages(NamedTuple):
     plan: Plan
 
 
-@dataclass(frozen=True)
-class Interface:
+class Interface(NamedTuple):
     """A compiled network from outside.
 
     `symbol` begins the names of its C functions; `inputs` and `outputs` have shapes with the compiled

@@ -200,7 +200,7 @@ def _as_body(known: Known, record: Record, programs: dict[str, str]) -> dict[str
         "weights": record.weights,
         "warnings": [(text, category.__name__) for text, category in record.warnings],
         "interface": {
-            **vars(interface),
+            **interface._asdict(),
             "inputs": [(tensor.name, tensor.type.shape) for tensor in interface.inputs],
             "outputs": [(tensor.name, tensor.type.shape) for tensor in interface.outputs],
         },

@@ -59,10 +59,12 @@ def compile_(
 
       cnngen compile lenet --emit-only --isa avx512
     """
-    from cnngen import pipeline
-    from cnngen.backends.cpu import loader
+    from cnngen import manifest, pipeline
     from cnngen.backends.cpu.compiler import find_compiler
     from cnngen.backends.files import write_tree
+    from cnngen.frontends.record import Record
+    from cnngen.interface import Interface, Stages
+    from cnngen.manifest import Known
     from cnngen.report.stages import write_stages
 
     path = find_spec(spec)
@@ -70,8 +72,14 @@ def compile_(
     with working(f"Compiling {path.name}") as say:
         say("reading")
         with watch("read"):
-            graph = pipeline.load_graph(path, weights=weights, batch=batch)
             pipeline.check_options(target, numerics, "fp32", tune)
+            asked = None
+            if not emit_only:
+                asked = manifest.ask(
+                    path, weights=weights, name=None, batch=batch, isa=isa, threads=threads, numerics=numerics
+                )
+            record = Record(digests=asked is not None)
+            graph = pipeline.load_graph(path, weights=weights, batch=batch, record=record)
         say("planning")
         with watch("plan"):
             plan = pipeline.plan_for(graph, isa=isa, threads=threads, run_here=not emit_only)
@@ -86,9 +94,13 @@ def compile_(
         else:
             say("running the C compiler")
             with watch("compile"):
-                library = pipeline.build(plan, tree, find_compiler(), folder=folder)
+                compiler = find_compiler()
+                library = pipeline.build(plan, tree, compiler, folder=folder)
             with watch("load"):
-                loader.load(library, tree.name, len(graph.inputs), len(graph.outputs))
+                interface = Interface.of(Stages(graph, plan))
+                pipeline.load(library, interface)
+            if asked is not None:  # so that `cnngen run` and `cnngen.compile` with this path start warm
+                manifest.keep(asked, record, Known(interface, library, tree.digest.hex(), record.warnings), compiler)
     for line in _account(graph, plan, tree, folder, watch):
         console().print(line, markup=False, soft_wrap=True)
 

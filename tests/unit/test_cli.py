@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import subprocess
 import sys
 import time
@@ -114,13 +115,19 @@ def test_start_up_needs_neither_numpy_nor_the_compiler() -> None:
     assert result.stdout == "[]\n"
 
 
+def children_cpu_time() -> float:
+    """Seconds that this process's children have used, those that have ended."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
 def test_help_is_quick() -> None:
-    """Best of a few, so that a busy machine does not matter; the budget is 0.4 s, Python itself included."""
+    """CPU time, best of a few, so that a busy machine matters little; the budget is 0.4 s, Python itself included."""
     times = []
     for _ in range(5):
-        start = time.perf_counter()
+        start = children_cpu_time()
         subprocess.run([sys.executable, "-m", "cnngen", "--help"], capture_output=True, check=True)
-        times.append(time.perf_counter() - start)
+        times.append(children_cpu_time() - start)
         if times[-1] < 0.4:
             break
     assert min(times) < 0.4

@@ -16,6 +16,7 @@ import pytest
 
 import cnngen
 from cnngen import cache, manifest, pipeline
+from cnngen.cli import app
 from cnngen.errors import CacheError, SpecError, WeightsError, WeightsWarning
 from cnngen.frontends import load
 from cnngen.ir import Array
@@ -320,6 +321,7 @@ class TestAnotherNetwork:
         assert again.batch == other.batch == options.get("batch", 1)
         assert close(again, expected(spec))
         assert repr(compiled(spec)) == repr(first)
+        assert plan_text(again.plan) == plan_text(other.plan), "made again with the same options"
 
     @pytest.mark.parametrize(
         ("module", "name", "value"),
@@ -460,6 +462,18 @@ class TestWithoutTheCache:
         assert files[0] == files[1] >= {"graph.txt", "plan.txt", "tiny.c", "tiny.so", "build.log", "command.txt"}
         compiled(spec)
         assert len(read) == 2, "the third start profits from the first"
+
+    def test_the_command_line_prepares_a_warm_start(self, spec: Path, tmp_path: Path, read: list[object]) -> None:
+        command = ["compile", str(spec), "--isa", "scalar", "-o", str(tmp_path / "out")]
+        with pytest.raises(SystemExit, match="0"):
+            app(command)
+        assert read == [spec]
+        compiled(spec)
+        assert read == [spec]
+        with pytest.raises(SystemExit, match="0"):
+            app([*command, "--isa", "sse4.1", "--emit-only"])
+        compiled(spec, isa="sse4.1-emulated")
+        assert len(read) == 3
 
     def test_a_graph(self, root: Path, read: list[object]) -> None:
         from cnngen.ops import Flatten

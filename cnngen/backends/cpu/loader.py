@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import os
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import _cffi_backend  # cffi without its C parser in Python, which takes longer to import than a network to load
 
@@ -15,8 +14,7 @@ from cnngen.errors import RunError
 FFI = _cffi_backend.FFI()
 
 
-@dataclass(frozen=True, eq=False)
-class Library:
+class Library(NamedTuple):
     """The functions of a generated library. They release the GIL while they run."""
 
     run: Any
