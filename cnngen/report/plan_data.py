@@ -99,7 +99,8 @@ def timeline(plan: Plan) -> Timeline:
     """Which tensors occupy which bytes of the arena, from which step to which."""
     arena = plan.arena
     tensors: dict[int, list[str]] = {buffer.index: [] for buffer in arena.buffers}
-    for name, view in plan.views.items():
+    # What is only a part of a concatenation comes first, so that the last name stands for the whole.
+    for name, view in sorted(plan.views.items(), key=lambda item: item[0] not in plan.graph.placements):
         if view.space == "arena":
             tensors[view.index].append(name)
     return Timeline(

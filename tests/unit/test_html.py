@@ -302,6 +302,30 @@ def test_blocks_are_found_where_names_do_not_tell() -> None:
     assert len(full.boxes) == len(layers_as_units(graph))
 
 
+def test_densenet_is_drawn_as_its_author_wrote_it() -> None:
+    graph = pipeline.load_graph(specs_folder() / "densenet121.yaml")
+    units = gathered(layers_as_units(graph), graph)
+    assert [unit.repeat for unit in units if unit.is_block and unit.name.startswith("block")] == [6, 12, 24, 16]
+    assert sorted(all_nodes(units)) == sorted(node.name for node in graph.nodes)
+
+
+def test_the_skips_of_a_unet_are_in_its_overview() -> None:
+    graph = pipeline.load_graph(specs_folder() / "unet.yaml")
+    overview, _, _ = drawn(graph)
+    assert sum("concat" in box.text for box in overview.boxes) == 4
+    assert len(overview.arrows) == len(overview.boxes) - 1 + 4
+
+
+def test_a_field_many_times_the_image_leaves_the_image_large() -> None:
+    graph = chain((1, 16, 16, 1), *[Conv2D(1, (5, 5), padding=(2, 2, 2, 2))] * 12)
+    figures = field_figures(graph, receptive_fields(graph)).figures
+    (first,), (last,) = figures[0].pictures, figures[-1].pictures
+    assert first.complete
+    assert not last.complete
+    assert last.elements[0].whole.width == 49
+    assert last.view.width < 1.5 * last.image.width
+
+
 def test_a_repeated_block_that_is_read_twice_is_not_merged() -> None:
     graph = flat_densenet()
     middle = [node.name for node in graph.nodes if isinstance(node.op, Concat)][5]
@@ -388,6 +412,13 @@ def test_every_tensor_in_the_arena_is_named_in_the_chart() -> None:
     named = [name for piece in timeline(plan).occupied for name in piece.tensors]
     inside = [name for name, view in plan.views.items() if view.space == "arena"]
     assert sorted(named) == sorted(inside)
+
+
+def test_a_concatenation_stands_for_its_parts() -> None:
+    plan = planned(EXAMPLES["dense_block"]())
+    (host,) = {place.host for name, place in plan.graph.placements.items()} - set(plan.graph.placements)
+    (piece,) = (piece for piece in timeline(plan).occupied if len(piece.tensors) > 1)
+    assert piece.tensors[-1] == host
 
 
 def test_no_memory_is_said_in_words() -> None:

@@ -22,8 +22,8 @@ GRID_UP_TO = 40
 """Pixels of an axis up to which they are drawn one by one."""
 DOTS_UP_TO = 60
 """Elements of an axis up to which the centre of each is drawn."""
-BEYOND = 1.0
-"""How far a picture reaches out of the image on each side, at most, in sizes of the image."""
+BEYOND, CUT = 1.0, 0.15
+"""A field that reaches out of the image further than this, in sizes of the image, is cut this far out of it."""
 
 
 @dataclass(frozen=True)
@@ -64,12 +64,16 @@ class Dots:
 
 @dataclass(frozen=True)
 class Picture:
-    """The field on one input. `view` is the part of the plane that is shown, `scale` CSS pixels a pixel."""
+    """The field on one input. `view` is the part of the plane that is shown, `scale` CSS pixels a pixel.
+
+    The picture is `complete` where the fields as if there were no border lie in the view.
+    """
 
     anchor: str
     origin: str
     image: Rect
     view: Rect
+    complete: bool
     scale: float
     grid: bool
     dots: Dots | None
@@ -189,12 +193,13 @@ def _picture(anchor: str, origin: str, field: ReceptiveField) -> Picture:
     centre = _seen("centre", field, height.positions // 2, width.positions // 2)
     # Where there is a single element, it is its own centre and corner.
     elements = (centre, corner) if height.positions * width.positions > 1 else (replace(centre, name="only"),)
-    view = _view(image, [element.whole for element in elements])
+    view, complete = _view(image, [element.whole for element in elements])
     return Picture(
         anchor=anchor,
         origin=origin,
         image=image,
         view=view,
+        complete=complete,
         scale=min(LARGEST[0] / view.width, LARGEST[1] / view.height),
         grid=max(image.width, image.height) <= GRID_UP_TO,
         dots=_dots(field),
@@ -231,14 +236,22 @@ def _seen(name: str, field: ReceptiveField, row: int, column: int) -> Seen:
     return Seen(name, whole, inside, centre, f"{text}; the border cuts off {cut} ({share} % of the field is padding)")
 
 
-def _view(image: Rect, fields: Sequence[Rect]) -> Rect:
-    """The image and the fields with a margin, but not much more than the image where fields are huge."""
-    left = max(min(rect.x for rect in (image, *fields)), -BEYOND * image.width)
-    top = max(min(rect.y for rect in (image, *fields)), -BEYOND * image.height)
-    right = min(max(rect.x + rect.width for rect in (image, *fields)), (1 + BEYOND) * image.width)
-    bottom = min(max(rect.y + rect.height for rect in (image, *fields)), (1 + BEYOND) * image.height)
-    margin = 0.03 * max(right - left, bottom - top)
-    return Rect(left - margin, top - margin, right - left + 2 * margin, bottom - top + 2 * margin)
+def _view(image: Rect, fields: Sequence[Rect]) -> tuple[Rect, bool]:
+    """The image and the fields with a margin, and whether all of them has room.
+
+    What reaches out of the image by more than its size is not followed: the image would be a dot.
+    """
+    reaches = [
+        (max(-min(rect.x for rect in fields), 0), image.width),
+        (max(-min(rect.y for rect in fields), 0), image.height),
+        (max(max(rect.x + rect.width for rect in fields) - image.width, 0), image.width),
+        (max(max(rect.y + rect.height for rect in fields) - image.height, 0), image.height),
+    ]
+    left, top, right, bottom = (reach if reach <= BEYOND * extent else CUT * extent for reach, extent in reaches)
+    width, height = left + image.width + right, top + image.height + bottom
+    margin = 0.03 * max(width, height)
+    complete = all(reach <= BEYOND * extent for reach, extent in reaches)
+    return Rect(-left - margin, -top - margin, width + 2 * margin, height + 2 * margin), complete
 
 
 def _dots(field: ReceptiveField) -> Dots | None:

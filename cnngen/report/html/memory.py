@@ -59,8 +59,7 @@ class MemoryChart:
     live: str
     arena_y: float
     bound_y: float | None
-    arena_text: str
-    bound_text: str
+    label: str
     bytes_ticks: tuple[Tick, ...]
     step_ticks: tuple[Tick, ...]
     peak_x: float
@@ -101,8 +100,9 @@ def memory_chart(memory: Timeline) -> MemoryChart | None:
         live="".join(points),
         arena_y=y(memory.arena_bytes),
         bound_y=None if tight else y(memory.lower_bound_bytes),
-        arena_text=f"arena {'= lower bound ' if tight else ''}{size(memory.arena_bytes)}",
-        bound_text=f"lower bound {size(memory.lower_bound_bytes)}",
+        label=f"arena {size(memory.arena_bytes)}, lower bound {size(memory.lower_bound_bytes)}"
+        if not tight
+        else f"arena = lower bound {size(memory.arena_bytes)}",
         bytes_ticks=tuple(Tick(y(number), size(number) or "0") for number in _round_numbers(full)),
         step_ticks=tuple(
             Tick(LEFT + (place + 0.5) * step, str(place)) for place in range(0, steps, max(1, round(34 / step)))
@@ -116,7 +116,7 @@ def memory_chart(memory: Timeline) -> MemoryChart | None:
 
 
 def name_of(buffer: Occupied) -> str:
-    """The tensors in a buffer: the last one computed stands for those that are parts or views of it."""
+    """The tensors in a buffer: the last, which is the whole of it, stands for its parts and views."""
     others = len(buffer.tensors) - 1
     return buffer.tensors[-1] + (f" and {others} in the same place" if others else "")
 

@@ -64,10 +64,7 @@ def layers_as_units(graph: Graph) -> tuple[Unit, ...]:
     ends: dict[str, list[Node]] = {}  # last tensor of a chain -> the chain
     for node in graph.nodes:
         before = ends.get(node.inputs[0]) if len(node.inputs) == 1 else None
-        follows = isinstance(node.op, BatchNorm | Activate) or (
-            isinstance(node.op, Identity) and before is not None and _folder(node) == _folder(before[0])
-        )
-        if before is not None and follows and len(consumers[node.inputs[0]]) == 1:
+        if before is not None and _may_follow(node, before[0]) and len(consumers[node.inputs[0]]) == 1:
             before.append(node)
             del ends[node.inputs[0]]
             ends[node.name] = before
@@ -86,6 +83,19 @@ def _title(chain: Sequence[Node], folders: Mapping[str, int]) -> str:
     return folder if folder and inside > 1 and inside == folders[folder] else chain[0].name
 
 
+def _may_follow(node: Node, first: Node) -> bool:
+    """Whether a layer works element by element, and belongs to the chain that `first` begins.
+
+    It stands in the same block; or around it, where the chain begins with a convolution or dense layer, into
+    which the compiler may take it.
+    """
+    inner, outer = _folder(first), _folder(node)
+    if inner == outer:
+        return isinstance(node.op, BatchNorm | Activate | Identity)
+    around = not outer or f"{inner}/".startswith(f"{outer}/")
+    return isinstance(node.op, BatchNorm | Activate) and around and "weight" in first.weights
+
+
 def _folder(node: Node) -> str:
     """The path of the block that a layer stands in."""
     return node.name.rpartition("/")[0]
@@ -98,7 +108,7 @@ def gathered(units: Sequence[Unit], graph: Graph, prefix: str = "") -> tuple[Uni
     blocks = _runs(units, lambda unit: _component(unit, prefix))
     if len(blocks) == 1:
         return gathered(units, graph, f"{prefix}{_component(units[0], prefix)}/")
-    if len(blocks) > len(units) // 2:
+    if len(blocks) > max(len(units) // 2, MOST_BOXES * 3 // 2):
         blocks = _between_cuts(units)
     if len(blocks) == 1:
         return tuple(units)
