@@ -129,10 +129,14 @@ def merged(graphs: Mapping[str, Graph]) -> Graph:
     return verify_graph(replace(whole, placements=MappingProxyType(placements)))
 
 
+def all_cases() -> dict[str, Graph]:
+    """Every op case as it is."""
+    return {f"case {name}": build_graph(case)[0] for name, case in CASES.items()}
+
+
 def everything() -> Graph:
-    """Every op case as it is, and every example behind all passes."""
-    cases = {f"case {name}": build_graph(case)[0] for name, case in CASES.items()}
-    return merged(cases | {f"example {name}": optimise(build()) for name, build in EXAMPLES.items()})
+    """Every op case, and every example behind all passes."""
+    return merged(all_cases() | {f"example {name}": optimise(build()) for name, build in EXAMPLES.items()})
 
 
 def guarded_plan(graph: Graph, isa: str, end: End) -> Plan:

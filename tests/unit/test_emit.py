@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -296,11 +295,3 @@ def test_templates_are_a_fixed_set_and_render_no_user_text() -> None:
     files = {path.name for path in emit.resources.templates_folder().joinpath("c").glob("*.j2")}
     assert names == files
     assert emit.environment().undefined is emit.jinja2.StrictUndefined
-
-
-@pytest.mark.skipif(shutil.which("clang") is None, reason="clang is not installed")
-def test_clang_takes_the_text_too(tmp_path: Path) -> None:
-    tree = tree_of(lenet(), "native")
-    write_tree(tree, tmp_path)
-    for unit in tree.units:
-        cc(tmp_path, "-Wall", "-Wextra", "-Werror", *tree.flags, "-c", unit, "-o", f"{unit}.o")
