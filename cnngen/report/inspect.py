@@ -6,6 +6,7 @@ are left out and layer names lose their beginning, so that no line wraps at 80.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rich import box
@@ -84,7 +85,7 @@ def _table(inspection: Inspection, width: int) -> Table:
             parameters(total.params),
         ),
         Column("MACs", [count(layer.cost.macs) for layer in layers], count(total.macs)),
-        Column("field /jump" if wide else "field", [_fields(layer) for layer in layers]),
+        Column("field /jump" if wide else "field", [fields_text(layer, inspection.images) for layer in layers]),
     ]
     if wide:
         written = [size(layer.cost.bytes_out) for layer in layers]
@@ -116,6 +117,8 @@ def _summary(inspection: Inspection, memory: MemorySummary | None) -> list[str]:
         f"{total.params:,} parameters ({size(total.weight_bytes) or '0 B'}), "
         f"{count(total.macs) or 0} MACs, {count(total.other) or 0} other operations"
     ]
+    if len(inspection.images) > 1:
+        lines.append(f"fields are on {', '.join(map(escape, inspection.images))}, in this order")
     if inspection.statistics:
         lines.append(f"{inspection.statistics:,} of the parameters are means and variances of batch norms")
     kernels = sum(layer.cost.params for layer in inspection.layers if layer.cost.dense_params)
@@ -131,9 +134,9 @@ def _summary(inspection: Inspection, memory: MemorySummary | None) -> list[str]:
     return lines
 
 
-def _fields(layer: LayerRow) -> str:
-    """The receptive field, one after the other where there are several inputs."""
-    return " ".join(field_text(field) for field in layer.field.values())
+def fields_text(layer: LayerRow, origins: Sequence[str]) -> str:
+    """The receptive field on each of the image inputs `origins`, in their order; ``-`` where it depends on nothing."""
+    return ", ".join(field_text(layer.field[origin]) if origin in layer.field else "-" for origin in origins)
 
 
 def field_text(field: FieldRow) -> str:

@@ -74,6 +74,11 @@ class Inspection:
     statistics: int
     warnings: tuple[LintWarning, ...]
 
+    @property
+    def images(self) -> tuple[str, ...]:
+        """The inputs that have receptive fields: those of rank 4."""
+        return tuple(name for name, shape in self.inputs.items() if len(shape) == 4)
+
 
 def inspect_rows(graph: Graph) -> Inspection:
     """Everything that `inspect` shows about a typed graph."""

@@ -86,7 +86,11 @@ def test_no_line_of_the_table_wraps_and_no_number_is_cut(example: str, width: in
             "x".join(map(str, row.shape[1:])),
             count(row.cost.params) if width < 110 else f"{row.cost.params:,}" if row.cost.params else "",
             count(row.cost.macs),
-            " ".join(field_text(field) for field in row.field.values()),
+            ", ".join(
+                field_text(row.field[name]) if name in row.field else "-"
+                for name, shape in inspect_rows(graph).inputs.items()
+                if len(shape) == 4
+            ),
         ]
         assert " ".join(["", *filter(None, numbers), ""]) in re.sub(" +", " ", line + " ")
 
@@ -133,7 +137,11 @@ def test_markup_in_names_is_text() -> None:
 
 def test_fields_of_several_inputs_and_of_disagreeing_paths() -> None:
     both = next(line for line in body(printed(two_inputs(), 120)) if line.strip().startswith("both"))
-    assert "2 /2 3 /1" in both
+    assert "2 /2, 3 /1" in both
+    conv = next(line for line in body(printed(two_inputs(), 120)) if line.strip().startswith("conv2d_1"))
+    assert " -, 3 /1" in conv
+    assert "fields are on image, depth, in this order" in printed(two_inputs(), 80)
+    assert "in this order" not in printed(lenet(), 80)
     net = Builder((1, 9, 9, 1))
     net.add(Add(), net.add(Conv2D(1, (3, 3), (3, 3)), "x"), net.add(Conv2D(1, (7, 7)), "x"), name="sum")
     assert "~7 /3" in next(line for line in body(printed(net.graph(), 120)) if line.strip().startswith("sum"))

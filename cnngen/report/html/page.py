@@ -26,7 +26,7 @@ from cnngen.ir import Graph
 from cnngen.report.html.drawing import NetworkDrawing, draw_network, family
 from cnngen.report.html.fields import FieldFigures, field_figures
 from cnngen.report.html.memory import MemoryChart, memory_chart
-from cnngen.report.inspect import count, field_text, size
+from cnngen.report.inspect import count, fields_text, size
 from cnngen.report.inspect_data import Inspection, inspect_rows
 from cnngen.report.plan_data import LayerCode, Timeline, layer_code, timeline
 
@@ -84,6 +84,7 @@ class Page:
     version: str
     target: str
     inputs: tuple[tuple[str, str], ...]
+    images: tuple[str, ...]
     outputs: tuple[tuple[str, str], ...]
     cards: tuple[tuple[str, str, str], ...]
     warnings: tuple[Warned, ...]
@@ -119,6 +120,7 @@ def page(graph: Graph, plan: Plan) -> Page:
         version=__version__,
         target=f"{plan.target.name}, {plan.target.threads} thread{'s' if plan.target.threads > 1 else ''}",
         inputs=_tensors(inspection.inputs),
+        images=inspection.images,
         outputs=_tensors(inspection.outputs),
         cards=_cards(inspection, plan, memory),
         warnings=tuple(
@@ -181,7 +183,7 @@ def _rows(
             share=layer.cost.macs / most,
             written=size(layer.cost.bytes_out),
             intensity=_three_digits(layer.cost.intensity),
-            field=" ".join(field_text(field) for field in layer.field.values()),
+            field=fields_text(layer, inspection.images) if layer.field else "",
             figure=figures.of_layer.get(layer.name, ""),
             kernels=code[layer.name].kernels,
             note=code[layer.name].note,
