@@ -145,7 +145,7 @@ def keep(request: Request, record: Record, known: Known, compiler: Compiler) -> 
 def _circumstances(request: Request) -> str:
     """Digest of options, machine, cnngen, the packages it needs, and compiler."""
     target = resolve(request.isa, 1 if request.threads is None else request.threads)
-    machine = (target.name, target.flags, available_cores())
+    machine = (target.name, target.flags, available_cores() if request.threads is None else None)
     options = request._replace(cwd=Path(), circumstances="")
     packages = [
         file_facts(found.origin)

@@ -343,6 +343,14 @@ class TestAnotherNetwork:
         compiled(spec)
         assert len(read) == 2
 
+    def test_other_cores_where_the_threads_are_given(
+        self, spec: Path, read: list[object], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        compiled(spec, threads=1)
+        monkeypatch.setattr(manifest, "available_cores", lambda: 77)
+        compiled(spec, threads=1)
+        assert len(read) == 1
+
 
 class TestCompiler:
     def test_another_compiler(
@@ -356,8 +364,8 @@ class TestCompiler:
             compiled(spec)
             assert len(read) == count
         status = cc.stat()
-        script(cc, f'exec {real} "$@" #')
-        os.utime(cc, ns=(status.st_atime_ns, status.st_mtime_ns + 1))
+        script(cc, f'exec {real} "$@" ')
+        os.utime(cc, ns=(status.st_atime_ns, status.st_mtime_ns))  # but not of the same size
         compiled(spec)
         assert len(read) == 3
         monkeypatch.setenv("CC", f"{cc} -fno-unroll-loops")

@@ -100,12 +100,15 @@ def _looks_further(program: str) -> bool:
 
 
 def file_facts(path: str) -> str:
-    """A file by path, size and time of change: what tells one installed program from the next."""
+    """A file by path, size and time of change: what tells one installed program from the next.
+
+    In whole seconds, as archives and container images keep it.
+    """
     try:
         status = os.stat(path)  # noqa: PTH116  # on every warm start
     except OSError as error:
         return f"{path}: {error.strerror}"
-    return f"{os.path.realpath(path)} {status.st_size} {status.st_mtime_ns}"
+    return f"{os.path.realpath(path)} {status.st_size} {int(status.st_mtime)}"
 
 
 def generator(compiler: Compiler) -> str:
