@@ -40,6 +40,7 @@ from cnngen.ops import (
     PRelu,
     Softmax,
     Sub,
+    UpsampleBilinear,
 )
 from cnngen.report.verify_report import Exactness
 
@@ -139,6 +140,11 @@ def _case(node: Node, types: Sequence[TensorType], rng: np.random.Generator) -> 
             return IntegerCase(inputs, {}, "bound", f"divides by {max(counts)}, no power of two")
         case Pool2D() | GlobalPool2D() | Movement():
             return IntegerCase(tuple(_integers(t.shape, 9999, rng) for t in types), {}, "exact", "copies or compares")
+        case UpsampleBilinear():
+            inputs = (_integers(types[0].shape, LARGEST, rng),)
+            if all(scale & (scale - 1) == 0 and scale <= 64 for scale in op.scale):
+                return IntegerCase(inputs, {}, "exact", "integers times fractions of a power of two")
+            return IntegerCase(inputs, {}, "bound", "interpolates at fractions that float32 rounds")
         case BatchNorm():
             return IntegerCase(
                 (_integers(types[0].shape, LARGEST, rng),), dict(node.weights), "bound", "rounds scale and shift"

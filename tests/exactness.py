@@ -20,6 +20,7 @@ from cnngen.ops import (
     Maximum,
     Minimum,
     Mul,
+    Pad,
     Pool2D,
     Transpose,
     Upsample,
@@ -44,7 +45,7 @@ def is_exact(node: Node, inputs: list[Array]) -> bool:
             return node.op.activation.function in ("relu", "relu6")
         case Pool2D() | GlobalPool2D():
             return node.op.reduction == "max"
-        case Concat() | Flatten() | Transpose() | Identity() | Upsample():
+        case Concat() | Flatten() | Transpose() | Identity() | Upsample() | Pad():
             return True
     return False
 

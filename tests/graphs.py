@@ -47,12 +47,14 @@ from cnngen.ops import (
     Maximum,
     Mul,
     Op,
+    Pad,
     Pool2D,
     PRelu,
     Softmax,
     Sub,
     Transpose,
     Upsample,
+    UpsampleBilinear,
 )
 from cnngen.passes.infer_shapes import infer_shapes
 
@@ -344,6 +346,20 @@ def transposed_decoder() -> Graph:
     return net.graph()
 
 
+def style_transfer() -> Graph:
+    """Reflect padding in front of convolutions, bilinear upsampling behind, edges and a frame of a constant."""
+    net = Builder((1, 7, 9, 3), name="style_transfer")
+    net.add(Pad((1, 1, 2, 2), "reflect"))
+    net.add(Conv2D(6, (3, 5), (2, 2)), name="down")
+    net.add(RELU)
+    net.add(UpsampleBilinear((2, 2)))
+    net.add(Pad((1, 1, 1, 1), "edge"))
+    net.add(Conv2D(3, (3, 3)), name="smooth")
+    net.add(Pad((2, 0, 1, 3), value=-0.5))
+    net.add(Conv2D(2, (3, 3), padding=SAME3))
+    return net.graph(net.add(UpsampleBilinear((3, 1)), name="stretched"), "smooth")
+
+
 def ceil_pools() -> Graph:
     """Pooling with ceil_mode, dilation and padding, with and without the padding in the average."""
     net = Builder((2, 10, 9, 3), name="ceil_pools")
@@ -394,6 +410,7 @@ EXAMPLES: dict[str, Callable[[], Graph]] = {
         encoder_decoder,
         squeeze_excitation,
         transposed_decoder,
+        style_transfer,
         ceil_pools,
         every_activation,
     )

@@ -292,6 +292,10 @@ def window_taps(window: Window, axis: int, size: int, positions: int) -> tuple[A
     """
     steps = np.arange(positions) * window.stride[axis] - window.padding[2 * axis]
     taps, rest = np.divmod(steps[:, None] + window.dilation[axis] * np.arange(window.kernel[axis]), window.repeat[axis])
+    if window.border == "reflect":
+        taps = size - 1 - np.abs(size - 1 - np.abs(taps))
+    elif window.border == "edge":
+        taps = np.clip(taps, 0, size - 1)
     inside = (taps >= 0) & (taps < size)
     if window.zeros_between:
         inside &= rest == 0

@@ -124,6 +124,28 @@ Padding = Annotated[
 """`valid`, `same` (= `same_upper`), `same_lower`, a number, [h, w] or [top, bottom, left, right]."""
 
 
+def _sides(value: Any) -> tuple[int, int, int, int]:
+    sides = _padding(value if not isinstance(value, str) else whole(value, 0))
+    assert not isinstance(sides, str)
+    return sides
+
+
+Sides = Annotated[
+    tuple[int, int, int, int],
+    BeforeValidator(_sides),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                _SIDE,
+                {"type": "array", "items": _SIDE, "minItems": 2, "maxItems": 2},
+                {"type": "array", "items": _SIDE, "minItems": 4, "maxItems": 4},
+            ]
+        }
+    ),
+]
+"""A number, [h, w] or [top, bottom, left, right]."""
+
+
 def resolve_padding(
     padding: SamePadding | tuple[int, int, int, int],
     size: tuple[int, int],

@@ -22,6 +22,7 @@ from cnngen.frontends.fields import (
     Names,
     Padding,
     Pair,
+    Sides,
     WholePair,
     resolve_cropping,
     resolve_padding,
@@ -331,12 +332,27 @@ class Concat(Layer, kind="concat"):
 
 
 class Upsample(Layer, kind="upsample"):
-    """Every pixel as a block of equal ones (nearest neighbour). Becomes `ops.Upsample`."""
+    """Every pixel as a block of equal ones (nearest neighbour), or of interpolated ones (bilinear).
+
+    Becomes `ops.Upsample` or `ops.UpsampleBilinear`.
+    """
 
     scale: Pair = Field(description="Rows and columns made of one: a number or [h, w]")
+    mode: Literal["nearest", "bilinear"] = Field("nearest", description="nearest or bilinear")
 
-    def lower(self, inputs: Types, options: Options) -> ops.Upsample:
-        return ops.Upsample(self.scale)
+    def lower(self, inputs: Types, options: Options) -> ops.Upsample | ops.UpsampleBilinear:
+        return ops.Upsample(self.scale) if self.mode == "nearest" else ops.UpsampleBilinear(self.scale)
+
+
+class Pad(Layer, kind="pad"):
+    """Rows and columns around the image: a constant, the image mirrored, or its border repeated. Becomes `ops.Pad`."""
+
+    padding: Sides = Field(description="A number, [h, w] or [t, b, l, r]")
+    mode: Literal["constant", "reflect", "edge"] = Field("constant", description="constant, reflect or edge")
+    value: float = Field(0.0, description="What they hold with mode constant")
+
+    def lower(self, inputs: Types, options: Options) -> ops.Pad:
+        return ops.Pad(self.padding, self.mode, self.value)
 
 
 class Flatten(Layer, kind="flatten"):

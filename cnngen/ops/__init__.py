@@ -8,7 +8,9 @@ from cnngen.ops.conv2d_transpose import Conv2DTranspose
 from cnngen.ops.dense import Dense
 from cnngen.ops.elementwise import Add, Div, Elementwise, Maximum, Minimum, Mul, Sub
 from cnngen.ops.functions import FUNCTIONS
+from cnngen.ops.interpolate import UpsampleBilinear
 from cnngen.ops.normalize import LRN, BatchNorm
+from cnngen.ops.pad import Pad
 from cnngen.ops.pool2d import GlobalPool2D, Pool2D
 from cnngen.ops.shape import Concat, Flatten, Identity, Movement, Transpose, Upsample
 from cnngen.ops.softmax import Softmax
@@ -33,6 +35,8 @@ Op = (
     | Flatten
     | Transpose
     | Upsample
+    | UpsampleBilinear
+    | Pad
     | Identity
     | Softmax
 )
@@ -66,10 +70,12 @@ __all__ = [
     "Mul",
     "Op",
     "PRelu",
+    "Pad",
     "Pool2D",
     "Softmax",
     "Sub",
     "Transpose",
     "Upsample",
+    "UpsampleBilinear",
     "Window",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -37,6 +38,8 @@ class Window:
     """top, bottom, left, right"""
     repeat: tuple[int, int] = (1, 1)
     zeros_between: bool = False
+    border: Literal["nothing", "reflect", "edge"] = "nothing"
+    """what a tap beyond the border reads: nothing, the mirrored element, or that at the border"""
 
 
 @dataclass(frozen=True)

@@ -19,11 +19,13 @@ from cnngen.ops import (
     GlobalPool2D,
     Identity,
     Op,
+    Pad,
     Pool2D,
     PRelu,
     Softmax,
     Transpose,
     Upsample,
+    UpsampleBilinear,
 )
 
 
@@ -58,7 +60,10 @@ def describe(op: Op, inputs: tuple[TensorType, ...]) -> str:
             return f"flatten {op.order}"
         case Transpose():
             return f"transpose {' '.join(map(str, op.axes))}"
-        case Upsample():
+        case Pad():
+            what = op.mode if op.mode != "constant" else f"{op.value:g}"
+            return f"pad {what} {','.join(map(str, op.padding))}"
+        case Upsample() | UpsampleBilinear():
             return f"{op.kind} {pair(op.scale)}"
         case GlobalPool2D() | BatchNorm() | PRelu() | Concat() | Identity() | Softmax():
             return op.kind

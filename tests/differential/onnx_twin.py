@@ -27,11 +27,13 @@ from cnngen.ops import (
     Flatten,
     GlobalPool2D,
     Identity,
+    Pad,
     Pool2D,
     PRelu,
     Softmax,
     Transpose,
     Upsample,
+    UpsampleBilinear,
 )
 
 OPSET = 20
@@ -204,6 +206,17 @@ class _Builder:
                 # Asymmetric and floor: x[i // scale], whatever the scale.
                 modes = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
                 self.emit("Resize", [*inputs, "", scales], out, mode="nearest", **modes)
+            case UpsampleBilinear():
+                scales = self.constant(f"{out}/scales", np.array([1, 1, *op.scale]))
+                self.emit(
+                    "Resize", [*inputs, "", scales], out, mode="linear", coordinate_transformation_mode="half_pixel"
+                )
+            case Pad():
+                top, left, bottom, right = _pads(op.padding)
+                sides = np.array([0, 0, top, left, 0, 0, bottom, right], np.int64)
+                self.initializers.append(numpy_helper.from_array(sides, f"{out}/pads"))
+                value = [self.constant(f"{out}/value", np.array(op.value))] if op.mode == "constant" else []
+                self.emit("Pad", [*inputs, f"{out}/pads", *value], out, mode=op.mode)
             case Identity():
                 self.emit("Identity", inputs, out)
             case Softmax():

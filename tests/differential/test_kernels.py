@@ -46,12 +46,14 @@ from cnngen.ops import (
     Maximum,
     Minimum,
     Mul,
+    Pad,
     Pool2D,
     PRelu,
     Softmax,
     Sub,
     Transpose,
     Upsample,
+    UpsampleBilinear,
 )
 from cnngen.passes.elide_concat import elide_concat
 from tests.exactness import assert_every_layer
@@ -206,6 +208,9 @@ def pointwise() -> Graph:
         out.append(net.add(Transpose(axes), f"c{c}"))
     out += [net.add(Flatten("chw"), "c17"), net.add(Flatten("hwc"), "c15"), net.add(Identity(), "c16")]
     out += [net.add(Upsample((2, 3)), "c17"), net.add(Upsample((1, 2)), "c8"), net.add(Softmax(), "v33")]
+    out += [net.add(UpsampleBilinear(scale), f"c{c}") for scale, c in (((2, 2), 17), ((3, 1), 8), ((1, 4), 3))]
+    out += [net.add(Pad((1, 2, 0, 3), value=1.5), "c17"), net.add(Pad((2, 0, 1, 3), "reflect"), "c8")]
+    out += [net.add(Pad((1, 4, 5, 0), "edge"), "c3")]
     return net.graph(*out)
 
 
@@ -249,6 +254,8 @@ def slices() -> Graph:
         net.add(Conv2D(9, (3, 3), padding=(2, 0, 0, 2), groups=9, residual=True), "pooled", base, name="deep"),
         net.add(Conv2D(3, (5, 5), padding=SAME5, residual=True, activation=FUSED), "grey", "planar", name="plane"),
         net.add(Upsample((1, 1)), "pooled", name="copied"),
+        net.add(UpsampleBilinear((1, 1)), "pooled", name="interpolated"),
+        net.add(Pad((0, 0, 0, 0)), "pooled", name="unpadded"),
         net.add(Mul(), base, net.add(GlobalPool2D("max"), base, name="gate"), name="gated"),
         net.add(PRelu(), "depthwise", name="bent"),
     ]
@@ -262,6 +269,8 @@ def slices() -> Graph:
         net.add(Activate(Activation("relu6")), "sum"),
         net.add(GlobalPool2D("avg"), wide),
         net.add(Upsample((2, 2)), "planar"),
+        net.add(UpsampleBilinear((2, 3)), "planar"),
+        net.add(Pad((1, 2, 0, 3), "reflect"), "deep"),
         net.add(Transpose((0, 3, 1, 2)), "averaged"),
     ]
     nested = net.add(Concat(), net.add(Concat(), net.add(RELU, "scaled"), net.add(RELU, "soft")), net.add(RELU, base))

@@ -29,11 +29,13 @@ from cnngen.ops import (
     Dense,
     Mul,
     Op,
+    Pad,
     Pool2D,
     PRelu,
     Softmax,
     Transpose,
     Upsample,
+    UpsampleBilinear,
 )
 from tests.exactness import assert_every_layer
 from tests.graphs import SAME3, Builder, chain, feed
@@ -96,6 +98,9 @@ CASES: dict[str, tuple[str, str, Callable[[], Graph]]] = {
     "mul_wide_gate": ("avx2", "mul", gated(140)),
     "copy_transposed": ("avx2", "copy", layer(Transpose((0, 2, 3, 1)), 1, 3, 5, 6)),
     "upsample": ("avx2", "upsample", layer(Upsample((2, 3)), 1, 5, 6, 12)),
+    "upsample_bilinear": ("avx2", "bilinear", layer(UpsampleBilinear((2, 3)), 1, 5, 6, 12)),
+    "pad_reflect": ("avx2", "pad", layer(Pad((1, 2, 0, 3), "reflect"), 1, 5, 6, 12)),
+    "pad_constant": ("avx2", "pad", layer(Pad((1, 2, 0, 3), value=-0.5), 1, 5, 6, 8)),
     "halo": ("avx2", "halo", layer(Conv2D(8, (3, 3), padding=(1, 0, 0, 2)), 1, 6, 7, 8)),
 }
 """ISA, beginning of the kernel's name, and network of every case."""

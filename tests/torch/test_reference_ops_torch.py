@@ -29,12 +29,14 @@ from cnngen.ops import (
     Maximum,
     Minimum,
     Mul,
+    Pad,
     Pool2D,
     PRelu,
     Softmax,
     Sub,
     Transpose,
     Upsample,
+    UpsampleBilinear,
 )
 from cnngen.reference import evaluate
 from tests.differential.onnx_twin import transposed_kernel
@@ -118,6 +120,12 @@ def torch_result(node: Node, inputs: list[Tensor]) -> Tensor:
             return x.permute(op.axes)
         case Upsample():
             return hwc(functional.interpolate(chw(x), scale_factor=op.scale, mode="nearest"))
+        case UpsampleBilinear():
+            return hwc(functional.interpolate(chw(x), scale_factor=op.scale, mode="bilinear", align_corners=False))
+        case Pad():
+            mode = {"constant": "constant", "reflect": "reflect", "edge": "replicate"}[op.mode]
+            value = {"value": op.value} if op.mode == "constant" else {}
+            return hwc(functional.pad(chw(x), sides(op.padding), mode=mode, **value))
         case Identity():
             return functional.dropout(x, training=False)
         case Softmax():

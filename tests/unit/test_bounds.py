@@ -28,6 +28,7 @@ from cnngen.ops import (
     GlobalPool2D,
     Pool2D,
     Softmax,
+    UpsampleBilinear,
 )
 from cnngen.ops.base import UNIT_ROUNDOFF
 
@@ -214,6 +215,25 @@ def test_average_pooling_by_division_or_reciprocal(kernel: tuple[int, int], reci
             total = total + windows[..., a, b]
     average = total * (F32(1) / counts) if reciprocal else total / counts
     assert excess(average, found.limit, found.value) <= 1
+
+
+@pytest.mark.parametrize("fused_sums", [False, True])
+@pytest.mark.parametrize("scale", [(2, 2), (3, 5), (1, 7)])
+def test_bilinear_interpolation_in_float32(scale: tuple[int, int], fused_sums: bool) -> None:
+    """Rounded shares, then rows, then columns; against the formula in float64."""
+    op = UpsampleBilinear(scale)
+    x = np.random.default_rng(0).standard_normal((1, 6, 5, 3)).astype(F32)
+    found = op.bound([x.astype(np.float64)], {})
+    y = x
+    for axis in (0, 1):
+        position = (np.arange(y.shape[1 + axis] * scale[axis]) + 0.5) / scale[axis] - 0.5
+        low = np.floor(position).astype(int)
+        share = (position - low).astype(F32).reshape((-1, 1, 1) if axis == 0 else (-1, 1))
+        a, b = (np.take(y, np.clip(low + k, 0, y.shape[1 + axis] - 1), axis=1 + axis) for k in (0, 1))
+        left = (F32(1) - share) * a
+        exact = left.astype(np.float64) + share.astype(np.float64) * b
+        y = exact.astype(F32) if fused_sums else left + share * b
+    assert excess(y, found.limit, found.value) <= 1
 
 
 def test_global_average_of_a_large_image() -> None:

@@ -156,3 +156,29 @@ def test_windows_that_are_not_refused_see_the_image() -> None:
                 op.evaluate([x], {})
         else:
             assert np.isfinite(op.evaluate([x], {})).all()
+
+
+@pytest.mark.parametrize(
+    ("layer", "fragments"),
+    [
+        ("pad: {name: p, padding: 8, mode: reflect}", ["reflect padding 8 needs a height of at least 9", "at most 7"]),
+        ("pad: {name: p, padding: [0, 0, 9, 0], mode: reflect}", ["needs a width of at least 10, not 8", "mode: edge"]),
+        ("pad: {name: p, padding: same}", ["must be a whole number, not 'same'"]),
+        ("pad: {name: p, padding: 1, mode: wrap}", ["mode", "constant"]),
+        ("pad: {name: p, padding: -1}", ["at least 0"]),
+        ("upsample: {name: p, scale: 2, mode: cubic}", ["mode", "bilinear"]),
+        ("upsample: {name: p, scale: 1.5, mode: bilinear}", ["whole number"]),
+    ],
+)
+def test_messages_of_pad_and_upsample(tmp_path: Path, layer: str, fragments: list[str]) -> None:
+    refusal(tmp_path, network(layer), *fragments, line=5)
+
+
+def test_pads_and_upsamplings_of_a_spec(tmp_path: Path) -> None:
+    layers = (
+        "pad: {padding: [1, 2], mode: reflect}",
+        "pad: {padding: [1, 2, 3, 4], value: 0.5}",
+        "upsample: {scale: [2, 3], mode: bilinear}",
+    )
+    graph = parse(tmp_path, network(*layers))
+    assert [graph.types[node.name].shape for node in graph.nodes] == [(1, 10, 12, 3), (1, 13, 19, 3), (1, 26, 57, 3)]

@@ -8,11 +8,13 @@ from dataclasses import replace
 from typing import assert_never
 
 from cnngen.backends.cpu.kernels import (
+    BilinearKernel,
     CopyKernel,
     ElementwiseKernel,
     Epilogue,
     LrnKernel,
     Operation,
+    PadKernel,
     PoolKernel,
     SoftmaxKernel,
     Strides,
@@ -40,12 +42,14 @@ from cnngen.ops import (
     Maximum,
     Minimum,
     Mul,
+    Pad,
     Pool2D,
     PRelu,
     Softmax,
     Sub,
     Transpose,
     Upsample,
+    UpsampleBilinear,
 )
 from cnngen.plan.memory import View
 
@@ -95,6 +99,15 @@ def lower(node: Node, layout: Layout, target: Target) -> Iterator[Lowered]:
             yield Lowered(CopyKernel(lanes, write.shape, read.strides, write.strides), (read,), write)
         case Upsample():
             yield Lowered(UpsampleKernel(lanes, write.shape, op.scale, reads[0].strides, write.strides), reads, write)
+        case UpsampleBilinear():
+            positions = (op.positions(0), op.positions(1))
+            bilinear = BilinearKernel(lanes, write.shape, op.scale, reads[0].strides, write.strides, positions)
+            yield Lowered(bilinear, reads, write)
+        case Pad():
+            (_, height, width, _), strides = reads[0].shape, reads[0].strides
+            size, value = (height, width), op.value if op.mode == "constant" else 0.0
+            pad = PadKernel(lanes, write.shape, size, op.padding, op.mode, value, strides, write.strides)
+            yield Lowered(pad, reads, write)
         case Flatten():
             yield _flatten_copy(op, reads[0], write, lanes)
         case Concat():

@@ -20,6 +20,7 @@ from cnngen.backends.cpu.kernels import (
     FillKernel,
     HaloKernel,
     LrnKernel,
+    PadKernel,
     PlanarConvKernel,
     PoolKernel,
     SoftmaxKernel,
@@ -77,7 +78,9 @@ def pack_kernel(kernel: AnyKernel, node: Node) -> list[Array]:
             elif isinstance(node.op, PRelu):
                 per_channel = (node.weights["alpha"],)
             return [_to_vectors(array.astype(np.float32), kernel.lanes) for array in per_channel]
-        case PoolKernel() | LrnKernel() | SoftmaxKernel() | CopyKernel() | UpsampleKernel() | HaloKernel():
+        case (
+            PoolKernel() | LrnKernel() | SoftmaxKernel() | CopyKernel() | UpsampleKernel() | PadKernel() | HaloKernel()
+        ):
             return []
         case _:
             assert_never(kernel)

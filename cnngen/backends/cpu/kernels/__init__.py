@@ -8,7 +8,7 @@ function takes its inputs, its packed parameters, its output, then `thread` and 
 from cnngen.backends.cpu.kernels.base import Axis, Epilogue, Kernel, Strides, Strip, c_float, verify_strips
 from cnngen.backends.cpu.kernels.convolution import ChannelBlocks, ConvKernel, Loop, Pixel, Tile, even_strips
 from cnngen.backends.cpu.kernels.elementwise import Arithmetic, ElementwiseKernel, Operation
-from cnngen.backends.cpu.kernels.movement import CopyKernel, HaloKernel, UpsampleKernel
+from cnngen.backends.cpu.kernels.movement import BilinearKernel, CopyKernel, HaloKernel, PadKernel, UpsampleKernel
 from cnngen.backends.cpu.kernels.pointwise import FillKernel, LrnKernel, PoolKernel, SoftmaxKernel
 from cnngen.backends.cpu.kernels.special_convolution import DepthwiseKernel, PlanarConvKernel
 
@@ -23,6 +23,8 @@ AnyKernel = (
     | SoftmaxKernel
     | CopyKernel
     | UpsampleKernel
+    | BilinearKernel
+    | PadKernel
     | HaloKernel
 )
 """Every kernel; a `match` over it ends in `assert_never`."""
@@ -31,6 +33,7 @@ __all__ = [
     "AnyKernel",
     "Arithmetic",
     "Axis",
+    "BilinearKernel",
     "ChannelBlocks",
     "ConvKernel",
     "CopyKernel",
@@ -43,6 +46,7 @@ __all__ = [
     "Loop",
     "LrnKernel",
     "Operation",
+    "PadKernel",
     "Pixel",
     "PlanarConvKernel",
     "PoolKernel",

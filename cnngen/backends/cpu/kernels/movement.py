@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from cnngen.backends.cpu.kernels.base import Kernel, Strides
+from cnngen.backends.cpu.kernels.base import Kernel, Strides, c_float
 from cnngen.errors import PlanError
+from cnngen.ops.pad import PadMode
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,65 @@ class UpsampleKernel(Kernel):
     def verify(self) -> None:
         if (self.rows * self.scale[0], self.columns * self.scale[1]) != self.shape[1:3]:
             raise PlanError(f"blocks of {self.scale} do not fill {self.shape[1]}x{self.shape[2]} pixels")
+
+
+@dataclass(frozen=True)
+class BilinearKernel(UpsampleKernel):
+    """Interpolated pixels, `scale` (height, width) for one; `positions` are those of `UpsampleBilinear`."""
+
+    template: ClassVar[str] = "upsample_bilinear.c.j2"
+    positions: tuple[tuple[tuple[int, float], ...], tuple[tuple[int, float], ...]]
+
+    @property
+    def label(self) -> str:
+        n, h, w, c = self.shape
+        return f"bilinear_{self.scale[0]}x{self.scale[1]}_c{c}_p{n * h * w}"
+
+    def lower(self, axis: int) -> list[int]:
+        """The lower neighbour of each output of a pixel, relative to it."""
+        return [low for low, _ in self.positions[axis]]
+
+    def shares(self, axis: int) -> list[str]:
+        """The share of the upper neighbour, as a literal."""
+        return [c_float(share) for _, share in self.positions[axis]]
+
+    def rests(self, axis: int) -> list[str]:
+        """The share of the lower neighbour."""
+        return [c_float(1 - share) for _, share in self.positions[axis]]
+
+
+@dataclass(frozen=True)
+class PadKernel(Kernel):
+    """A border of `padding` (top, bottom, left, right) around an image of `in_size`; `shape` is the output's."""
+
+    template: ClassVar[str] = "pad.c.j2"
+    shape: tuple[int, int, int, int]
+    in_size: tuple[int, int]
+    padding: tuple[int, int, int, int]
+    mode: PadMode
+    value: float
+    in_strides: Strides
+    out_strides: Strides
+
+    @property
+    def label(self) -> str:
+        n, h, w, c = self.shape
+        return f"pad_{self.mode}_{'_'.join(map(str, self.padding))}_c{c}_p{n * h * w}"
+
+    @property
+    def value_literal(self) -> str:
+        return c_float(self.value)
+
+    @property
+    def tail(self) -> int:
+        return self.shape[3] % self.lanes
+
+    def verify(self) -> None:
+        top, bottom, left, right = self.padding
+        if (self.in_size[0] + top + bottom, self.in_size[1] + left + right) != self.shape[1:3]:
+            raise PlanError(f"padding {self.padding} of {self.in_size} does not make {self.shape[1:3]}")
+        if self.mode == "reflect" and (max(top, bottom) >= self.in_size[0] or max(left, right) >= self.in_size[1]):
+            raise PlanError(f"reflect padding {self.padding} reaches beyond the image {self.in_size}")
 
 
 @dataclass(frozen=True)
