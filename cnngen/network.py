@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 import numpy as np
 
+from cnngen import forks
 from cnngen.backends.cpu.loader import FFI, Library
 from cnngen.errors import RunError
 from cnngen.feed import Feed, bind
@@ -45,7 +46,8 @@ class Network:
     Call it with float32 arrays in the network's own layout: ``net(x)`` for any batch size (or one
     image without the batch axis), ``net.run(x, out=y)`` for the compiled batch without an
     allocation. Calls from several threads are safe, release the GIL and give the same bits.
-    Also a context manager; after `close` every call raises `RunError`.
+    Also a context manager; after `close` every call raises `RunError`. Processes that are forked from
+    this one can call it, too. It cannot be pickled: they have to compile it again, from the cache.
 
     A network that came from the cache knows its `interface` and its code. `graph`, `source_graph`,
     `plan` and what looks inside are made from the spec again when they are first asked for, and raise
@@ -65,6 +67,8 @@ class Network:
         self._run = library.run
         self._from_buffer = FFI.from_buffer
         self._arenas.append(self._new_arena())  # so that the first `run` allocates nothing either
+        if interface.threads > 1:
+            forks.watch(self, library)
 
     # What it is
 
@@ -265,6 +269,18 @@ class Network:
         self._library = None
         self._run = self._from_buffer = _closed
         self._arenas.clear()
+        forks.forget(self)
+
+    def use(self, library: Library) -> None:
+        """Call the native code through `library` from now on; for `cnngen.forks`."""
+        self._library = library
+        self._run = library.run
+
+    def __reduce__(self) -> NoReturn:
+        raise RunError(
+            "a Network cannot be pickled or copied: it is native code in this process",
+            remedy="hand over the path of its spec and compile it there: it comes from the cache",
+        )
 
     def __enter__(self) -> Self:
         return self

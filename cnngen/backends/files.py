@@ -117,13 +117,15 @@ def _open_regular(path: Path) -> int | None:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
         return None
-    if stat.S_ISREG(os.fstat(descriptor).st_mode):
-        return descriptor
+    with suppress(OSError):
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return descriptor
     os.close(descriptor)
     return None
 
 
 def _holds(path: Path, data: memoryview) -> bool:
+    """Whether `path` is a regular file of these bytes; not where it cannot be read."""
     descriptor = _open_regular(path)
     if descriptor is None:
         return False
@@ -137,6 +139,8 @@ def _holds(path: Path, data: memoryview) -> bool:
             if len(held) != len(piece) or not np.array_equal(np.frombuffer(held, np.uint8), np.asarray(piece)):
                 return False
         return True
+    except OSError:
+        return False
     finally:
         os.close(descriptor)
 

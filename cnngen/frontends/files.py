@@ -41,20 +41,28 @@ def open_regular(
     except FileNotFoundError:
         raise error(f"{subject}does not exist", remedy=missing or "check the path", source=source) from None
     except (OSError, ValueError) as problem:
-        raise error(f"{subject}cannot be opened ({_reason(problem)})", source=source) from None
-    before = os.fstat(descriptor)
-    if not stat.S_ISREG(before.st_mode):
-        os.close(descriptor)
-        kind = KINDS.get(stat.S_IFMT(before.st_mode), "no regular file")
-        raise error(f"{subject}is {kind}", remedy="give the path of a regular file", source=source)
-    with os.fdopen(descriptor, "rb") as handle:
-        try:
+        remedy = "check the path and the permissions of the file"
+        raise error(f"{subject}cannot be opened ({_reason(problem)})", remedy=remedy, source=source) from None
+    try:
+        before = os.fstat(descriptor)
+        if not stat.S_ISREG(before.st_mode):
+            kind = KINDS.get(stat.S_IFMT(before.st_mode), "no regular file")
+            raise error(f"{subject}is {kind}", remedy="give the path of a regular file", source=source)
+        with os.fdopen(descriptor, "rb", closefd=False) as handle:
             yield handle
-        except OSError as problem:
-            raise error(f"{subject}cannot be read ({_reason(problem)})", source=source) from None
         after = os.fstat(descriptor)
-        if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
-            raise error(f"{subject}was changed while it was read", remedy="try again", source=source)
+    except OSError as problem:
+        remedy = "check the disk and the permissions of the file"
+        raise error(f"{subject}cannot be read ({_reason(problem)})", remedy=remedy, source=source) from None
+    finally:
+        os.close(descriptor)
+    if _version(before) != _version(after):
+        raise error(f"{subject}was changed while it was read", remedy="try again", source=source)
+
+
+def _version(status: os.stat_result) -> tuple[int, int, int]:
+    """What a write changes; the third, the time of change of the file's status, cannot be set back."""
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def read_spec(path: Path, *, missing: str | None = None) -> bytes:
@@ -76,7 +84,7 @@ def find_weights(folder: Path, name: str, source: Source) -> tuple[Path, Place]:
     `source` is where the spec names it. Raises `SpecError` where the name leads out of the folder.
     """
     file = inside(folder, name, what="the weights file", source=source)
-    if file.exists():
+    if os.path.lexists(file):  # what is wrong with one that is there is said when it is opened
         return file, "spec"
     shipped = inside(specs_folder(), name, what="the weights file", source=source)
     return (shipped, "shipped") if shipped.is_file() else (file, "spec")

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from cnngen.backends.cpu.plan import Plan
-from cnngen.backends.files import make_folder, put
+from cnngen.backends.files import FolderError, make_folder, put
 from cnngen.backends.sources import SourceTree
 from cnngen.ir import Graph
 
@@ -49,11 +49,16 @@ def plan_text(plan: Plan) -> str:
 
 
 def write_stages(plan: Plan, tree: SourceTree, folder: Path) -> None:
-    """Write `graph.txt` and `plan.txt` into `folder`, and delete kernels of an earlier build there."""
-    make_folder(folder)
-    put(folder / "graph.txt", memoryview(graph_text(plan.graph).encode()))
-    put(folder / "plan.txt", memoryview(plan_text(plan).encode()))
+    """Write `graph.txt` and `plan.txt` into `folder`, and delete kernels of an earlier build there.
 
-    for path in (folder / "kernels").glob("*.c"):
-        if f"kernels/{path.name}" not in tree.files and _KERNEL_FILE.fullmatch(path.name) and not path.is_symlink():
-            path.unlink()
+    Raises `FolderError`.
+    """
+    make_folder(folder)
+    try:
+        put(folder / "graph.txt", memoryview(graph_text(plan.graph).encode()))
+        put(folder / "plan.txt", memoryview(plan_text(plan).encode()))
+        for path in (folder / "kernels").glob("*.c"):
+            if f"kernels/{path.name}" not in tree.files and _KERNEL_FILE.fullmatch(path.name) and not path.is_symlink():
+                path.unlink()
+    except OSError as error:
+        raise FolderError.of(folder, error) from error

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import ctypes
+import os
+import pickle
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -409,7 +413,7 @@ def test_case_85_an_empty_batch_gives_an_empty_result(batch: int) -> None:
             net.trace(np.empty((0, 4, 4, 2), np.float32))
 
 
-def test_case_85_a_sharedsurvives_memory_that_cannot_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_case_85_a_network_survives_memory_that_cannot_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
     def exhausted(*_: object, **__: object) -> Array:
         raise MemoryError
 
@@ -481,10 +485,10 @@ def test_case_86_other_threads_run_meanwhile() -> None:
     assert sum(start + margin < moment < end - margin for moment in times) > 0
 
 
-# After close, and close in the middle
+# 87: use after close, close in the middle, forks, pickling
 
 
-def test_use_after_close_is_an_error_not_a_crash() -> None:
+def test_case_87_use_after_close_is_an_error_not_a_crash() -> None:
     x, y = image(), room()
     with compiled(network(), "native") as net:
         net.run(x, out=y)
@@ -496,7 +500,7 @@ def test_use_after_close_is_an_error_not_a_crash() -> None:
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-def test_closing_while_another_thread_runs_lets_its_call_end(threads: int) -> None:
+def test_case_87_closing_while_another_thread_runs_lets_its_call_end(threads: int) -> None:
     net = compiled(busy_network(), "native", threads)
     x = np.ones((1, 96, 96, 64), np.float32)
     expected = net(x)
@@ -527,3 +531,79 @@ def test_closing_while_another_thread_runs_lets_its_call_end(threads: int) -> No
     assert all(isinstance(error, RunError) and "closed" in str(error) for error in ended)
     assert results
     assert all(np.array_equal(result, expected) for result in results)
+
+
+def in_child(work: Callable[[], bool]) -> int:
+    """Fork, and return the exit code of the child: 0 where `work` was true there; it is killed where it hangs."""
+    child = os.fork()
+    if child == 0:
+        code = 2
+        try:
+            signal.alarm(30)
+            code = 0 if work() else 1
+        finally:
+            os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_case_87_fork_after_threads_have_started(threads: int) -> None:
+    """libgomp's threads stay behind in the parent: a child that waited for them would do so for ever."""
+    x = image()
+    with compiled(network(), "native", threads) as net:
+        expected = net(x)
+
+        def again() -> bool:
+            y = room()
+            net.run(x, out=y)
+            with ThreadPoolExecutor(3) as pool:
+                others = list(pool.map(lambda _: net(x), range(6)))
+            layers = net.trace(x)
+            right = np.array_equal(y, expected) and all(np.array_equal(z, expected) for z in others)
+            return right and np.array_equal(layers[net.graph.outputs[0]], expected)
+
+        def fresh() -> bool:
+            with compiled(network(), "native", threads) as own:
+                return np.array_equal(own(x), expected)
+
+        assert in_child(again) == 0
+        assert in_child(fresh) == 0
+        assert in_child(lambda: in_child(again) == 0) == 0, "a child of a child"
+        assert np.array_equal(net(x), expected)
+        net.close()
+
+        def closed() -> bool:
+            try:
+                net(x)
+            except RunError as error:
+                return "closed" in str(error)
+            return False
+
+        assert in_child(closed) == 0
+
+
+def test_case_87_fork_while_another_thread_runs() -> None:
+    net = compiled(busy_network(), "native", 2)
+    x = np.ones((1, 96, 96, 64), np.float32)
+    expected = net(x)
+    stop = threading.Event()
+
+    def work() -> None:
+        while not stop.is_set():
+            net(x)
+
+    other = threading.Thread(target=work)
+    other.start()
+    try:
+        assert in_child(lambda: np.array_equal(net(x), expected)) == 0
+    finally:
+        stop.set()
+        other.join()
+        net.close()
+
+
+@pytest.mark.parametrize("operation", [pickle.dumps, copy.copy, copy.deepcopy])
+def test_case_87_a_network_is_not_pickled(net: Network, operation: Callable[[object], object]) -> None:
+    with pytest.raises(RunError, match=r"cannot be pickled or copied.*; hand over the path of its spec"):
+        operation(net)
+    assert np.array_equal(net(image()), reference(net.graph, image()))
