@@ -10,11 +10,13 @@ from __future__ import annotations
 import os
 import weakref
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from cnngen.backends.cpu.loader import Library
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
 
 
 class Owner(Protocol):
@@ -54,6 +56,8 @@ def _from_new_threads(library: Library) -> Library:
 
 def _after_fork() -> None:
     global _callers
+    from concurrent.futures import ThreadPoolExecutor  # here: most processes are not forked
+
     _callers = ThreadPoolExecutor(thread_name_prefix="cnngen")
     for owner, library in _owners.items():
         owner.use(_from_new_threads(library))

@@ -47,6 +47,7 @@ def compile(
     build_dir: str | Path | None = None,
     cache: bool = True,
     name: str | None = None,
+    strict: bool = False,
 ) -> Network:
     """Compile a network into native code and load it.
 
@@ -56,6 +57,7 @@ def compile(
     it. `numerics`: `fast`, or `reproducible` for the same bits on every ISA with fused multiply-add.
     `build_dir`: a folder that gets every stage (graph, plan, C sources, command, log, library).
     `cache`: use and fill the cache of libraries. `name`: instead of the spec's.
+    `strict`: weights that look wrong (NaN, infinity) are an error instead of a `WeightsWarning`.
 
     Raises `SpecError`, `WeightsError`, `TargetError` or `ToolchainError`, all of them `CnngenError`.
     """
@@ -65,9 +67,11 @@ def compile(
         asked = manifest.ask(
             source, weights=weights, name=name, batch=batch, isa=isa, threads=threads, numerics=numerics
         )
-    if asked is not None and build_dir is None and (known := manifest.find(asked)) is not None:
+    known = manifest.find(asked) if asked is not None and build_dir is None else None
+    # A network that was compiled with a warning is read again where that may be an error.
+    if asked is not None and known is not None and not (strict and known.warnings):
         return recall(asked, known)
-    record = Record(digests=asked is not None)
+    record = Record(digests=asked is not None, strict=strict)
     source_graph = load_graph(source, weights=weights, batch=batch, name=name, record=record)
     plan = plan_for(source_graph, isa=isa, threads=threads)
     compiler = find_compiler()

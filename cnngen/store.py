@@ -41,6 +41,8 @@ MAX_MANIFEST = 1 << 24
 BESIDE = ".new-"
 """Begins the name of a manifest that is being written."""
 
+LOCK_POLL = 0.02
+"""Seconds between two attempts to get a lock."""
 GRACE = 600.0
 """Seconds after its last use in which an entry is not pruned: a process may be about to load it."""
 
@@ -165,20 +167,18 @@ class Store:
     @contextmanager
     def lock(self, key: str, seconds: float) -> Iterator[None]:
         """Hold the lock of `key`. Raises LockError after `seconds`, or at once where the file system has no locks."""
-        import filelock
-
-        folder = self._folder("locks")
-        path = folder / f"{key}.lock"
-        _require_flock(path)
-        lock = filelock.FileLock(path, timeout=seconds)
+        path = self._folder("locks") / f"{key}.lock"
+        deadline = time.monotonic() + seconds
+        # flock, and not a file that stands for the lock: a process that is killed would leave that for ever.
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         try:
-            lock.acquire(poll_interval=0.02)
-        except filelock.Timeout as error:
-            raise LockError(f"another process has held {path} for {seconds:.0f} s") from error
-        try:
+            while not _try_flock(descriptor, path):
+                if time.monotonic() > deadline:
+                    raise LockError(f"another process has held {path} for {seconds:.0f} s")
+                time.sleep(LOCK_POLL)
             yield
         finally:
-            lock.release()
+            os.close(descriptor)
 
     def start_build(self, key: str) -> Path:
         """An empty folder to build in; the caller holds the lock, so what is there was left by a build that died."""
@@ -343,20 +343,15 @@ def _manifest_digest(key: str, text: bytes) -> bytes:
     return hashlib.sha256(key.encode() + b"\n" + text).hexdigest().encode()
 
 
-def _require_flock(path: Path) -> None:
-    """Raise LockError where the file system has no flock.
-
-    filelock then falls back to a lock that consists of a file, and a process that is killed would leave it for ever.
-    """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+def _try_flock(descriptor: int, path: Path) -> bool:
+    """Whether the lock could be had at once. Raises LockError where the file system of `path` has none."""
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        return
+        return False
     except OSError as error:
         raise LockError(f"the file system of {path} has no locks: {error.strerror}") from error
-    finally:
-        os.close(descriptor)
+    return True
 
 
 def remove(path: Path) -> None:

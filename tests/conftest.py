@@ -15,6 +15,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--update-golden", action="store_true", help="rewrite the files under tests/golden/ with what is emitted now"
     )
+    parser.addoption(
+        "--every-fault", action="store_true", help="fail every single call in tests/faults/test_injection.py (minutes)"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:

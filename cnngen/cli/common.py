@@ -99,6 +99,9 @@ ThreadsOption = Annotated[
     int | None, typer.Option("--threads", min=1, help="Threads of one run; all cores where not given.")
 ]
 BatchOption = Annotated[int, typer.Option("--batch", min=1, help="Images of one run.")]
+StrictOption = Annotated[
+    bool, typer.Option("--strict", help="Weights that look wrong (NaN, infinity) are an error, not a warning.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print data instead of a table.")]
 
 

@@ -15,6 +15,7 @@ from cnngen.cli.common import (
     DebugOption,
     IsaOption,
     SpecArgument,
+    StrictOption,
     ThreadsOption,
     WeightsOption,
     console,
@@ -35,6 +36,7 @@ def compile_(
         Path | None, typer.Option("-o", "--output", metavar="DIR", help="Folder to write; build/NAME by default.")
     ] = None,
     weights: WeightsOption = None,
+    strict: StrictOption = False,
     target: Annotated[str, typer.Option("--target", help="What to compile for: cpu.")] = "cpu",
     isa: IsaOption = "native",
     batch: BatchOption = 1,
@@ -78,7 +80,7 @@ def compile_(
                 asked = manifest.ask(
                     path, weights=weights, name=None, batch=batch, isa=isa, threads=threads, numerics=numerics
                 )
-            record = Record(digests=asked is not None)
+            record = Record(digests=asked is not None, strict=strict)
             graph = pipeline.load_graph(path, weights=weights, batch=batch, record=record)
         say("planning")
         with watch("plan"):

@@ -11,6 +11,7 @@ from cnngen.cli.common import (
     DebugOption,
     IsaOption,
     SpecArgument,
+    StrictOption,
     ThreadsOption,
     WeightsOption,
     console,
@@ -38,6 +39,7 @@ def run(
     std: Annotated[str, typer.Option("--std", help="Pictures: divided by, one number or one per channel.")] = "1",
     invert: Annotated[bool, typer.Option("--invert", help="Pictures: dark on light becomes light on dark.")] = False,
     weights: WeightsOption = None,
+    strict: StrictOption = False,
     isa: IsaOption = "native",
     threads: ThreadsOption = None,
     _debug: DebugOption = False,
@@ -67,7 +69,7 @@ def run(
     path = find_spec(spec)
     with (
         working(f"Compiling {path.name}"),
-        cnngen.compile(path, weights=weights, isa=isa, threads=threads) as net,
+        cnngen.compile(path, weights=weights, strict=strict, isa=isa, threads=threads) as net,
     ):
         if file.suffix.lower() in SUFFIXES:
             feed = {net.input_names[0]: _picture(net, file, mean, std, invert)}

@@ -12,6 +12,7 @@ from cnngen.cli.common import (
     IsaOption,
     JsonOption,
     SpecArgument,
+    StrictOption,
     ThreadsOption,
     WeightsOption,
     console,
@@ -24,6 +25,7 @@ from cnngen.cli.common import (
 def verify(
     spec: SpecArgument,
     weights: WeightsOption = None,
+    strict: StrictOption = False,
     isa: IsaOption = "native",
     threads: ThreadsOption = None,
     batch: BatchOption = 1,
@@ -48,7 +50,7 @@ def verify(
     path = find_spec(spec)
     with working(f"Verifying {path.name}") as say:
         say("compiling")
-        with cnngen.compile(path, weights=weights, isa=isa, threads=threads, batch=batch) as net:
+        with cnngen.compile(path, weights=weights, strict=strict, isa=isa, threads=threads, batch=batch) as net:
             report = check(net, seed=seed, progress=lambda layer, done, total: say(f"{layer} ({done}/{total})"))
     if json:
         print_json(report.to_dict())

@@ -25,10 +25,12 @@ class Record:
     """Filled while a spec is read.
 
     Without `digests` the files are not hashed. A `silent` one holds warnings back: they were given before.
+    With `strict`, weights that look wrong are an error, whatever the spec says.
     """
 
-    def __init__(self, *, digests: bool = True, silent: bool = False) -> None:
+    def __init__(self, *, digests: bool = True, silent: bool = False, strict: bool = False) -> None:
         self.digests = digests
+        self.strict = strict
         self.silent = silent
         self.spec: bytes | None = None
         """The text of the spec."""

@@ -50,7 +50,7 @@ def load_weights(
         _verify_contents(file, needed, source_format, convert)
         arrays = {name: _read(file, name, needed[name], source_format) for name in needed}
         record.read_weights(*origin, path, file.handle)
-    _verify_values(arrays, Source(str(path)), strict, record)
+    _verify_values(arrays, Source(str(path)), strict or record.strict, record)
     result = attach(graph, arrays)
     _verify_variances(result, Source(str(path)))
     return result
@@ -132,7 +132,7 @@ def _verify_values(arrays: Mapping[str, Array], source: Source, strict: bool, re
     problem = f"NaN or infinity in {', '.join(found[:MAX_LISTED])}"
     problem += f" and {len(found) - MAX_LISTED} more" if len(found) > MAX_LISTED else ""
     if strict:
-        raise WeightsError(problem, remedy="train again, or leave strict: out", source=source)
+        raise WeightsError(problem, remedy="train again, or do without strict", source=source)
     record.warn(f"{source}: {problem}", WeightsWarning)
 
 

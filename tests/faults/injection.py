@@ -33,12 +33,15 @@ ALWAYS = ("Popen", "CDLL")
 CLEANING = ("unlink", "rmdir", "scandir", "listdir", "rename", "replace")
 """Where one of these fails, something may be left behind: what was to be removed or put in place by it."""
 
+WRITING = ("write", "fsync", "mkdir", "rename", "replace", "utime", "flock", "Popen")
+"""What a file system that is full or read-only refuses from some moment on."""
+
 CODES = (errno.ENOSPC, errno.EACCES, errno.EIO)
 
 
 @dataclass
 class Calls:
-    """Counts calls that touch files below `folder`; fails number `failing` (from 1) and, `for_good`, all later ones."""
+    """Counts calls that touch files below `folder`; fails number `failing` (from 1) and, `for_good`, all writes after it."""
 
     folder: Path
     failing: int = 0
@@ -59,7 +62,8 @@ class Calls:
                 return real(*arguments, **options)
             self.made.append(f"{name} {arguments[0]}")
             number = len(self.made)
-            if number == self.failing or (self.for_good and 0 < self.failing < number):
+            later = self.for_good and 0 < self.failing < number and name in WRITING
+            if number == self.failing or later:
                 raise OSError(self.code, os.strerror(self.code), str(arguments[0]))
             self._inside += 1
             try:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+import cnngen
 from cnngen.errors import SpecError
 from cnngen.frontends import load
 from cnngen.frontends.files import MAX_SPEC_BYTES
@@ -102,6 +105,41 @@ HOSTILE_NAMES = [
     "[bold red]x[/]",
     "x" * 200,
 ]
+
+
+def test_case_24_a_name_that_ends_a_comment(tmp_path: Path) -> None:
+    inert_everywhere(tmp_path, '*/ system("touch pwned"); /*')
+
+
+@pytest.mark.parametrize("name", ["// \\", "??/", "#include </etc/passwd>", "'\"`$(id)`\"'"])
+def test_case_25_names_that_mean_something_to_a_preprocessor(tmp_path: Path, name: str) -> None:
+    inert_everywhere(tmp_path, name)
+
+
+@pytest.mark.parametrize("name", ["{{7*7}}", "{% raw %}", "{# x #}"])
+def test_case_26_names_that_look_like_a_template(tmp_path: Path, name: str) -> None:
+    text = inert_everywhere(tmp_path, name)
+    assert "49" not in text or "7*7" not in name
+
+
+@pytest.mark.parametrize("name", ["int", "main", "restrict"])
+def test_case_27_keywords_of_c(tmp_path: Path, name: str) -> None:
+    inert_everywhere(tmp_path, name)
+
+
+def inert_everywhere(folder: Path, name: str) -> str:
+    """The comment of the C text that tells of the layer `name`; the text compiles, and does what the network does."""
+    quoted = "'" + name.replace("'", "''") + "'"
+    header = "cnngen: 1\ninput: {shape: [3, 3, 1]}\nweights: random\n"
+    path = write(folder, network(f"conv2d: {{name: {quoted}, filters: 1, kernel: 1}}", "relu", header=header))
+    x = np.ones((1, 3, 3, 1), np.float32)
+    with cnngen.compile(path, threads=1, build_dir=folder / "out") as net:
+        assert np.allclose(net(x), cnngen.reference(net.source_graph, x))
+    assert {entry.name for entry in folder.iterdir()} == {"net.yaml", "out"}
+    (comment,) = re.findall(r"/\*( conv2d .*)\*/\n", (folder / "out/net.c").read_text())
+    assert "*/" not in comment
+    assert not set(comment) & set("\"'`{}%#;\\?"), comment
+    return str(comment)
 
 
 @pytest.mark.parametrize("name", HOSTILE_NAMES)

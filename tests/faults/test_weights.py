@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+import cnngen
 from cnngen.errors import SpecError, WeightsError, WeightsWarning
 from cnngen.frontends import files, load
 from tests.specs import write
@@ -218,10 +219,20 @@ HEADERS = {
     "an unknown key": ({"a": entry([4], more=1)}, "not dtype, shape and data_offsets"),
     "a text as entry": ({"a": "x"}, "not dtype, shape and data_offsets"),
 }
+LAYOUT = ("an overlap", "a gap", "a gap at the front", "bytes of nobody", "data beyond the end")
 
 
-@pytest.mark.parametrize("case", HEADERS)
-def test_case_38_and_42_safetensors_headers(tmp_path: Path, case: str) -> None:
+@pytest.mark.parametrize("case", [name for name in HEADERS if name not in LAYOUT])
+def test_case_38_safetensors_shapes(tmp_path: Path, case: str) -> None:
+    refused_header(tmp_path, case)
+
+
+@pytest.mark.parametrize("case", LAYOUT)
+def test_case_42_safetensors_layout_of_the_data(tmp_path: Path, case: str) -> None:
+    refused_header(tmp_path, case)
+
+
+def refused_header(tmp_path: Path, case: str) -> None:
     header, fragment = HEADERS[case]
     text = json.dumps(header).encode()
     (tmp_path / "w.safetensors").write_bytes(struct.pack("<Q", len(text)) + text + bytes(16))
@@ -356,7 +367,23 @@ def test_case_44_nan_and_infinity(tmp_path: Path, file: str, value: float) -> No
     with pytest.warns(WeightsWarning, match=r"NaN or infinity in c\.bias \(2\), d\.weight \(1\)"):
         graph = load(spec(tmp_path, file))
     np.testing.assert_array_equal(graph.node("c").weights["bias"], arrays["c.bias"])
-    refusal(tmp_path, file, "NaN or infinity in c.bias (2)", "leave strict: out", options=", strict: true")
+    refusal(tmp_path, file, "NaN or infinity in c.bias (2)", "do without strict", options=", strict: true")
+
+
+def test_case_44_strict_of_the_caller_holds_for_a_warm_start_too(tmp_path: Path, file: str) -> None:
+    arrays = good()
+    arrays["d.weight"][3, 2] = math.nan
+    FORMATS[file](tmp_path / file, arrays)
+    path = spec(tmp_path, file)
+    for _ in range(2):  # compiled, then from the cache
+        with pytest.warns(WeightsWarning, match=r"NaN or infinity in d\.weight \(1\)"):
+            cnngen.compile(path, threads=1).close()
+        with pytest.raises(WeightsError, match=r"NaN or infinity in d\.weight \(1\); .*do without strict"):
+            cnngen.compile(path, threads=1, strict=True)
+    arrays["d.weight"][3, 2] = 1
+    FORMATS[file](tmp_path / file, arrays)
+    cnngen.compile(path, threads=1, strict=True).close()
+    cnngen.compile(path, threads=1, strict=True).close()
 
 
 def test_case_44_a_conversion_that_overflows(tmp_path: Path) -> None:
@@ -423,6 +450,51 @@ def test_case_48_changed_while_it_is_read(tmp_path: Path, file: str, monkeypatch
             with (tmp_path / file).open("ab") as other:
                 other.write(b"x")
         return real(descriptor)
+
+    monkeypatch.setattr(files.os, "fstat", fstat)
+    with pytest.raises(WeightsError, match=r"was changed while it was read; try again"):
+        load(path)
+
+
+def test_case_48_replaced_while_it_is_read(tmp_path: Path, file: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that another takes the place of is read to its end: one handle, no mixture."""
+    FORMATS[file](tmp_path / file, good())
+    path, real, replaced = spec(tmp_path, file), os.fstat, []
+
+    def fstat(descriptor: int) -> os.stat_result:
+        result = real(descriptor)
+        if not replaced and Path(f"/proc/self/fd/{descriptor}").resolve() == (tmp_path / file).resolve():
+            other = {name: array + 1 for name, array in good().items()}
+            FORMATS[file](tmp_path / f"new-{file}", other)
+            replaced.append((tmp_path / f"new-{file}").replace(tmp_path / file))
+        return result
+
+    monkeypatch.setattr(files.os, "fstat", fstat)
+    try:
+        graph = load(path)
+    except WeightsError as error:  # its number of links has changed, and with it the time of change
+        assert "was changed while it was read" in str(error)  # noqa: PT017
+    else:
+        np.testing.assert_array_equal(graph.node("c").weights["bias"], good()["c.bias"])
+    assert replaced
+    np.testing.assert_array_equal(load(path).node("c").weights["bias"], good()["c.bias"] + 1)
+
+
+def test_case_48_times_that_are_set_back(tmp_path: Path, file: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same size and the same time of writing: the time of change of the file's status tells."""
+    FORMATS[file](tmp_path / file, good())
+    path, real, changed = spec(tmp_path, file), os.fstat, []
+
+    def fstat(descriptor: int) -> os.stat_result:
+        result = real(descriptor)
+        target = tmp_path / file
+        if not changed and Path(f"/proc/self/fd/{descriptor}").resolve() == target.resolve():
+            changed.append(True)
+            with target.open("r+b") as other:
+                other.seek(-1, 2)
+                other.write(b"\x01")
+            os.utime(target, ns=(result.st_atime_ns, result.st_mtime_ns))
+        return result
 
     monkeypatch.setattr(files.os, "fstat", fstat)
     with pytest.raises(WeightsError, match=r"was changed while it was read; try again"):

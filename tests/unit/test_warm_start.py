@@ -41,12 +41,12 @@ layers:
 WARM_MODULES = {
     "cnngen", "cnngen._version", "cnngen.backends", "cnngen.backends.cpu", "cnngen.backends.cpu.compiler",
     "cnngen.backends.cpu.loader", "cnngen.backends.cpu.target", "cnngen.digest", "cnngen.errors", "cnngen.feed",
-    "cnngen.frontends", "cnngen.frontends.files", "cnngen.frontends.record", "cnngen.interface", "cnngen.ir",
-    "cnngen.manifest", "cnngen.network", "cnngen.own_code", "cnngen.pipeline", "cnngen.resources", "cnngen.store",
+    "cnngen.forks", "cnngen.frontends", "cnngen.frontends.files", "cnngen.frontends.record", "cnngen.interface",
+    "cnngen.ir", "cnngen.manifest", "cnngen.network", "cnngen.own_code", "cnngen.pipeline", "cnngen.resources", "cnngen.store",
     "cnngen.workspace",
 }  # fmt: skip
 HEAVY = {"pydantic", "pydantic_core", "jinja2", "yaml", "safetensors", "subprocess", "tempfile", "concurrent",
-         "filelock", "platformdirs", "typer", "rich", "random", "secrets", "zipfile"}  # fmt: skip
+         "platformdirs", "typer", "rich", "random", "secrets", "zipfile"}  # fmt: skip
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,54 @@
+"""docs/robustness.md and the tests name the same cases."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+FOLDER = Path(__file__).parent
+PAGE = FOLDER.parents[1] / "docs/robustness.md"
+CASES = {*range(1, 49), *range(61, 88)}
+"""Those of the front ends, the toolchain, the cache and the runtime; the others are of parts that do not exist yet."""
+
+
+def named() -> dict[str, str]:
+    """Every test function in this folder, with its file."""
+    return {
+        name: path.name
+        for path in FOLDER.glob("test_*.py")
+        for name in re.findall(r"^ *def (test_\w+)\(", path.read_text(encoding="utf-8"), re.MULTILINE)
+    }
+
+
+def numbers(name: str) -> set[int]:
+    """The cases in the name of a test, such as test_case_24_to_27_..."""
+    found = re.match(r"test_case_(\d\d)((?:_and_\d\d)*)(?:_to_(\d\d))?_", name)
+    if found is None:
+        return set()
+    listed = {int(found[1]), *map(int, re.findall(r"\d\d", found[2]))}
+    return listed | set(range(int(found[1]), int(found[3]) + 1)) if found[3] else listed
+
+
+def rows() -> dict[int, set[str]]:
+    """The tests that the page names for each case."""
+    lines = re.findall(r"^\| (\d+) \|[^|\n]*\|[^|\n]*\| ([^|\n]*) \|$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+    return {int(number): set(re.findall(r"`(test_\w+)`", cell)) for number, cell in lines}
+
+
+def test_every_case_has_a_test_of_its_number() -> None:
+    assert set().union(*map(numbers, named())) == CASES
+
+
+def test_every_case_has_a_row_whose_tests_exist() -> None:
+    existing, table = named(), rows()
+    assert set(table) == CASES
+    for case, tests in table.items():
+        assert tests, case
+        assert tests <= set(existing), case
+        assert all(case in numbers(name) for name in tests), case
+
+
+def test_every_numbered_test_is_in_its_row() -> None:
+    table = rows()
+    missing = [(name, case) for name in named() for case in numbers(name) if name not in table[case]]
+    assert not missing
