@@ -41,7 +41,7 @@ CODES = (errno.ENOSPC, errno.EACCES, errno.EIO)
 
 @dataclass
 class Calls:
-    """Counts calls that touch files below `folder`; fails number `failing` (from 1) and, `for_good`, all writes after it."""
+    """Counts calls that touch files below `folder`; fails number `failing` and, `for_good`, all writes after it."""
 
     folder: Path
     failing: int = 0
