@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import weakref
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from cnngen.backends.cpu.loader import Library
@@ -51,7 +50,7 @@ def _from_new_threads(library: Library) -> Library:
 
         return call
 
-    return replace(library, run=elsewhere(library.run), run_steps=elsewhere(library.run_steps))
+    return library._replace(run=elsewhere(library.run), run_steps=elsewhere(library.run_steps))
 
 
 def _after_fork() -> None:
