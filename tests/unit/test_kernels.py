@@ -278,3 +278,14 @@ def test_no_template_reads_what_its_kernel_does_not_have() -> None:
     template = emit.environment().from_string("{{ k.no_such_field }}")
     with pytest.raises(emit.jinja2.UndefinedError):
         template.render(k=found)
+
+
+def test_tiles_cross_the_lines_of_an_image_only_where_every_thread_keeps_busy() -> None:
+    """One block of channels and one row of tiles are a single unit of work: with two threads rows are shared."""
+    graph = chain((1, 7, 7, 8), Conv2D(8, (3, 3), padding=SAME3))
+    rows = {}
+    for threads in (1, 2):
+        plan = planned(graph, "avx2-emulated", threads)
+        (found,) = (call.kernel for step in plan.steps for call in step.calls if isinstance(call.kernel, ConvKernel))
+        rows[threads] = found.rows
+    assert rows == {1: 1, 2: 7}

@@ -119,3 +119,18 @@ def test_planar_tiles_fit_the_registers(columns: int, filters: int, isa: tuple[i
     assert 1 <= vectors <= -(-columns // lanes)
     assert vectors * tile + vectors + 1 <= registers, "accumulators, inputs, one weight"
     assert cycles >= -(-columns // lanes) * filters / 2
+
+
+@pytest.mark.parametrize(("lanes", "registers"), REGISTERS)
+def test_threads_get_units_of_work_where_there_are_any(lanes: int, registers: int) -> None:
+    """Seven rows of seven pixels: the busiest of two threads has little more than half of the work."""
+    for channels in (lanes, 2 * lanes, 16 * lanes):
+        alone = tile_channels(channels, 7, lanes, registers, 7, 1).cycles
+        shared = tile_channels(channels, 7, lanes, registers, 7, 2).cycles
+        assert alone / 2 <= shared <= 0.6 * alone, channels
+
+
+def test_a_long_row_is_cut_for_all_threads() -> None:
+    """One block of channels: a piece that fills a thread's time would leave the others idle."""
+    for threads in (1, 2, 4, 16):
+        assert 3136 // chunk(3136, 16, 8, 16, threads=threads) >= threads

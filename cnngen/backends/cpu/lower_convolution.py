@@ -219,18 +219,19 @@ def _tiled(
     lanes, registers = target.isa.lanes, target.isa.registers
     *outer, columns = merge_axes(axes)
     if not outer and columns.count > 1:
-        length = tiling.chunk(columns.count, group_outputs, lanes, registers)
+        length = tiling.chunk(columns.count, group_outputs, lanes, registers, groups, target.threads)
         outer = [
             Axis(columns.count // length, length * columns.input, length * columns.output, length * columns.residual)
         ]
         columns = replace(columns, count=length)
     pixels = row_pixels([columns])
-    tiled = tiling.tile_channels(group_outputs, len(pixels), lanes, registers)
     rows = math.prod(axis.count for axis in outer)
+    tiled = tiling.tile_channels(group_outputs, len(pixels), lanes, registers, rows * groups, target.threads)
     if rows > 1 and rows * len(pixels) <= ONE_ROW_PIXELS:
-        # Tiles that cross the lines of a small image waste fewer pixels and read the weights less often.
-        crossing = tiling.tile_channels(group_outputs, rows * len(pixels), lanes, registers)
-        if crossing.cycles < 0.97 * rows * tiled.cycles:
+        # Tiles that cross the lines of a small image waste fewer pixels and read the weights less often; but then
+        # there are fewer units of work for the threads to share.
+        crossing = tiling.tile_channels(group_outputs, rows * len(pixels), lanes, registers, groups, target.threads)
+        if crossing.cycles < 0.97 * tiled.cycles:
             pixels, tiled, outer = row_pixels([*outer, columns]), crossing, []
     blocks = tuple(replace(block, strips=even_strips(block.strips, pixels)) for block in tiled.blocks)
     return ConvKernel(

@@ -64,15 +64,20 @@ def tile_row(columns: int, vectors: int, registers: int, reserved: int = 0) -> T
 
 @dataclass(frozen=True)
 class BlockTiling:
-    """Channel blocks with their strips, and the cycles of one reduction step over all of them."""
+    """Channel blocks with their strips, and the cycles that the busiest thread needs for one reduction step."""
 
     blocks: tuple[ChannelBlocks, ...]
     cycles: float
 
 
 @functools.cache
-def tile_channels(channels: int, columns: int, lanes: int, registers: int) -> BlockTiling:
-    """The cheapest split of a group's output channels into blocks, each with its row tiling."""
+def tile_channels(
+    channels: int, columns: int, lanes: int, registers: int, rows: int = 1, threads: int = 1
+) -> BlockTiling:
+    """The cheapest split of a group's output channels into blocks, each with its row tiling.
+
+    A block of one of `rows` rows (of all groups) is a unit of work; `threads` share those of each set of blocks.
+    """
     total = -(-channels // lanes)
     tail = channels % lanes
     best: BlockTiling | None = None
@@ -84,11 +89,11 @@ def tile_channels(channels: int, columns: int, lanes: int, registers: int) -> Bl
         if full:
             row = tile_row(columns, vectors, registers)
             blocks.append(ChannelBlocks(0, full, vectors, 0, row.strips))
-            cycles += full * row.cycles
+            cycles += -(-full * rows // threads) * row.cycles
         if rest:
             row = tile_row(columns, rest, registers)
             blocks.append(ChannelBlocks(full * vectors * lanes, 1, rest, tail, row.strips))
-            cycles += row.cycles
+            cycles += -(-rows // threads) * row.cycles
         # A wider block reads the input less often: it wins where the model sees no difference.
         if best is None or cycles < best.cycles * 0.99 or (cycles <= best.cycles * 1.0001 and vectors == 2):
             best = BlockTiling(tuple(blocks), cycles)
@@ -96,7 +101,7 @@ def tile_channels(channels: int, columns: int, lanes: int, registers: int) -> Bl
     return best
 
 
-def chunk(columns: int, channels: int, lanes: int, registers: int) -> int:
+def chunk(columns: int, channels: int, lanes: int, registers: int, groups: int = 1, threads: int = 1) -> int:
     """Length of the pieces that a long row of pixels is cut into: a divisor of `columns`.
 
     Short enough to share among threads and to stay in cache, long enough for few tile changes.
@@ -104,7 +109,7 @@ def chunk(columns: int, channels: int, lanes: int, registers: int) -> int:
     divisors = [d for d in range(1, columns + 1) if columns % d == 0 and d <= 256]
 
     def cost(length: int) -> tuple[float, int]:
-        cycles = tile_channels(channels, length, lanes, registers).cycles * (columns // length)
+        cycles = tile_channels(channels, length, lanes, registers, columns // length * groups, threads).cycles
         return (round(cycles * (1 + 0.25 / length), 3), abs(length - 96))
 
     return min(divisors, key=cost)
