@@ -57,6 +57,22 @@ def test_case_70_neither_a_cached_library_nor_one_in_the_build_folder_is_loaded(
         assert net.isa == "scalar"
 
 
+@pytest.mark.skipif(FASTEST == "scalar", reason="this machine has no ISA to lose")
+def test_case_70_nor_one_that_a_spec_gave_before(
+    loads: list[Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A spec that was compiled before is loaded without being read again; its ISA is looked at all the same."""
+    spec = tmp_path / "small.yaml"
+    spec.write_text(SPEC)
+    for _ in range(2):
+        cnngen.compile(spec, isa=FASTEST, threads=1).close()
+    assert len(loads) == 2
+    monkeypatch.setattr(cpu_target, "host_isas", lambda: ("scalar",))
+    with pytest.raises(TargetError, match=f"cannot run {FASTEST} code"):
+        cnngen.compile(spec, isa=FASTEST, threads=1)
+    assert len(loads) == 2
+
+
 @pytest.mark.parametrize("isa", ["sse4.1", "avx2", "avx512"])
 @pytest.mark.parametrize("command", ["compile", "verify", "bench"])
 def test_case_70_on_the_command_line(
