@@ -22,6 +22,7 @@ from cnngen.ops import (
     Mul,
     Pad,
     Pool2D,
+    Reshape,
     Transpose,
     Upsample,
 )
@@ -45,7 +46,7 @@ def is_exact(node: Node, inputs: list[Array]) -> bool:
             return node.op.activation.function in ("relu", "relu6")
         case Pool2D() | GlobalPool2D():
             return node.op.reduction == "max"
-        case Concat() | Flatten() | Transpose() | Identity() | Upsample() | Pad():
+        case Concat() | Flatten() | Transpose() | Identity() | Upsample() | Pad() | Reshape():
             return True
     return False
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from cnngen.analysis.receptive_field import Fields, image_axes, step, window_taps
 from cnngen.ir import Array, Graph, Node
-from cnngen.ops import POINTWISE, Everything
+from cnngen.ops import POINTWISE, Everything, Transpose
 
 
 class Rows(NamedTuple):
@@ -66,6 +66,9 @@ def _all(graph: Graph, fields: Fields, name: str) -> Rows:
         sizes: Sequence[int] = (1, 1)
     elif name in fields[name]:
         sizes = [shape[axis] for axis in image_axes(graph, name)]
+    elif not fields[name]:  # an image that a vector was reshaped to
+        last = any(node.name == name and node.op == Transpose((0, 3, 1, 2)) for node in graph.nodes)
+        sizes = shape[2:4] if last else shape[1:3]
     else:
         # Any field serves: all have an entry for each position, along the image's axes.
         field = next(iter(fields[name].values()))

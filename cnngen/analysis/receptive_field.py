@@ -238,7 +238,8 @@ def through(field: ReceptiveField, window: Window | Everything, output: TensorTy
     """The field behind an op with this window whose output has type `output`."""
     spatial = field.spatial and len(output.shape) == 4
     if isinstance(window, Everything):
-        return ReceptiveField(collapsed(field.height), collapsed(field.width), spatial)
+        rows, columns = output.shape[1:3] if len(output.shape) == 4 else (1, 1)
+        return ReceptiveField(collapsed(field.height, rows), collapsed(field.width, columns), spatial)
     if window == POINTWISE:
         return replace(field, spatial=spatial)
     height, width = (
@@ -302,9 +303,9 @@ def window_taps(window: Window, axis: int, size: int, positions: int) -> tuple[A
     return np.where(inside, taps, 0), inside
 
 
-def collapsed(field: AxisField) -> AxisField:
-    """The field of an element that depends on all positions: what they see together, a single position."""
-    start, stop = field.start.min(keepdims=True), field.stop.max(keepdims=True)
+def collapsed(field: AxisField, positions: int = 1) -> AxisField:
+    """The field of `positions` elements that depend on all positions: what these see together."""
+    start, stop = np.repeat(field.start.min(), positions), np.repeat(field.stop.max(), positions)
     if stop[0] < 0:
         return AxisField(field.extent, (Path(0, (NOTHING,), (-NOTHING,)),), start, stop)
     return AxisField(field.extent, (Path(0, (int(start[0]),), (int(stop[0]),)),), start, stop)

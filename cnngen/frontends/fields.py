@@ -124,6 +124,32 @@ Padding = Annotated[
 """`valid`, `same` (= `same_upper`), `same_lower`, a number, [h, w] or [top, bottom, left, right]."""
 
 
+def _sizes(value: Any) -> tuple[int, ...]:
+    remedy = "write [features], or three sizes in the order of the layout"
+    if not isinstance(value, list | tuple) or len(value) not in (1, 3):
+        raise FieldError(f"is {shown(value)}", remedy)
+    sizes = tuple(-1 if size == -1 and not isinstance(size, bool | float) else whole(size, 1) for size in value)
+    if sizes.count(-1) > 1:
+        raise FieldError("has -1 more than once", "leave one size open at most")
+    return sizes
+
+
+_SIZE = {"type": "integer", "minimum": -1, "maximum": MAX_INTEGER, "not": {"const": 0}}
+Sizes = Annotated[
+    tuple[int, ...],
+    BeforeValidator(_sizes),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "array", "items": _SIZE, "minItems": 1, "maxItems": 1},
+                {"type": "array", "items": _SIZE, "minItems": 3, "maxItems": 3},
+            ]
+        }
+    ),
+]
+"""[features], or the three sizes of an image; -1 for one of them."""
+
+
 def _sides(value: Any) -> tuple[int, int, int, int]:
     sides = _padding(value if not isinstance(value, str) else whole(value, 0))
     assert not isinstance(sides, str)

@@ -6,6 +6,7 @@ To add a layer, write one class here: ``class MyLayer(Layer, kind="my_layer")`` 
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal, Unpack
@@ -23,6 +24,7 @@ from cnngen.frontends.fields import (
     Padding,
     Pair,
     Sides,
+    Sizes,
     WholePair,
     resolve_cropping,
     resolve_padding,
@@ -38,6 +40,8 @@ class Options:
     """
 
     flatten_order: Literal["hwc", "chw"] = "hwc"
+    layout: Literal["hwc", "chw"] = "hwc"
+    """The order of the sizes of an image in the spec."""
 
 
 class Common(Model):
@@ -366,6 +370,35 @@ class Flatten(Layer, kind="flatten"):
 
     def lower(self, inputs: Types, options: Options) -> ops.Flatten:
         return ops.Flatten(self.order or options.flatten_order)
+
+
+class Reshape(Layer, kind="reshape"):
+    """The same elements as an image or vector of another shape. Becomes `ops.Reshape`, or `ops.Flatten` of a vector.
+
+    `shape` is [h, w, c], or [c, h, w] in a `chw` spec, or [features]; -1 stands for what is left. The elements are
+    numbered as for `flatten`.
+    """
+
+    shape: Sizes = Field(description="Sizes of an image in the spec's layout, or [features]; one may be -1")
+    order: Literal["hwc", "chw"] | None = Field(None, description="hwc or chw; by default that of the weights format")
+
+    def lower(self, inputs: Types, options: Options) -> ops.Reshape | ops.Flatten:
+        order, sizes = self.order or options.flatten_order, list(self.shape)
+        elements = math.prod(inputs[0].shape[1:])
+        if -1 in sizes:
+            rest = -math.prod(sizes)
+            if elements % rest:
+                raise ShapeError(
+                    f"the other sizes, {rest} elements together, do not divide the {elements} of the input",
+                    remedy="choose sizes that divide it",
+                )
+            sizes[sizes.index(-1)] = elements // rest
+        if len(sizes) == 1:
+            if sizes[0] != elements:
+                raise ShapeError(f"{sizes[0]} features, the input has {elements}", remedy=f"write {elements} or -1")
+            return ops.Flatten(order)
+        height, width, channels = sizes if options.layout == "hwc" else (sizes[1], sizes[2], sizes[0])
+        return ops.Reshape((height, width, channels), order)
 
 
 class Softmax(Layer, kind="softmax"):

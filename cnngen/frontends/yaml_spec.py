@@ -55,8 +55,9 @@ def _network(spec: Spec, values: YamlMap, path: Path, batch: int) -> Graph:
     _check_counts(spec, values, file)
     inputs = _inputs(spec)
     layout = _layout(inputs, file, values.lines["input"])
-    order = {"keras": "hwc", "torch": "chw"}[_format(spec, layout)]
-    builder = NetworkBuilder(file, library, Options("chw" if order == "chw" else "hwc"))
+    torch = _format(spec, layout) == "torch"
+    options = Options("chw" if torch else "hwc", "chw" if layout == "chw" else "hwc")
+    builder = NetworkBuilder(file, library, options)
 
     scope = Scope()
     tensors = [

@@ -12,7 +12,7 @@ from cnngen.ops.interpolate import UpsampleBilinear
 from cnngen.ops.normalize import LRN, BatchNorm
 from cnngen.ops.pad import Pad
 from cnngen.ops.pool2d import GlobalPool2D, Pool2D
-from cnngen.ops.shape import Concat, Flatten, Identity, Movement, Transpose, Upsample
+from cnngen.ops.shape import Concat, Flatten, Identity, Movement, Reshape, Transpose, Upsample
 from cnngen.ops.softmax import Softmax
 
 Op = (
@@ -37,6 +37,7 @@ Op = (
     | Upsample
     | UpsampleBilinear
     | Pad
+    | Reshape
     | Identity
     | Softmax
 )
@@ -72,6 +73,7 @@ __all__ = [
     "PRelu",
     "Pad",
     "Pool2D",
+    "Reshape",
     "Softmax",
     "Sub",
     "Transpose",

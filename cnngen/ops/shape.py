@@ -11,7 +11,7 @@ import numpy as np
 
 from cnngen.errors import ShapeError
 from cnngen.ir import Array, TensorType
-from cnngen.ops.base import Bound, Cost, Op, Types, Weights, Window, require_rank
+from cnngen.ops.base import Bound, Cost, Everything, Field, Op, Types, Weights, Window, require_rank
 
 
 class Movement(Op):
@@ -54,6 +54,38 @@ class Flatten(Movement):
         if self.order == "chw" and x.ndim == 4:
             x = x.transpose(0, 3, 1, 2)
         return x.reshape(len(x), math.prod(x.shape[1:]))  # -1 has no meaning where the batch is empty
+
+
+@dataclass(frozen=True)
+class Reshape(Movement):
+    """An image of `shape` (height, width, channels) of the elements of an image or vector.
+
+    `order` numbers the elements on both sides, as for `Flatten`.
+    """
+
+    shape: tuple[int, int, int]
+    order: Literal["hwc", "chw"] = "hwc"
+
+    def infer(self, inputs: Types) -> TensorType:
+        batch, *rest = inputs[0].shape
+        if math.prod(rest) != math.prod(self.shape):
+            raise ShapeError(
+                f"the shape {'x'.join(map(str, self.shape))} has {math.prod(self.shape)} elements, "
+                f"the input {'x'.join(map(str, rest))} has {math.prod(rest)}",
+                remedy="write -1 for one of the sizes, or choose sizes of that product",
+            )
+        return TensorType((batch, *self.shape))
+
+    def field(self, inputs: Types) -> Field:
+        return Everything()
+
+    def evaluate(self, inputs: Sequence[Array], weights: Weights) -> Array:
+        x, (height, width, channels) = inputs[0], self.shape
+        if self.order == "hwc":
+            return x.reshape(len(x), height, width, channels)
+        if x.ndim == 4:
+            x = x.transpose(0, 3, 1, 2)
+        return x.reshape(len(x), channels, height, width).transpose(0, 2, 3, 1)
 
 
 @dataclass(frozen=True)

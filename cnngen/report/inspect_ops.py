@@ -22,6 +22,7 @@ from cnngen.ops import (
     Pad,
     Pool2D,
     PRelu,
+    Reshape,
     Softmax,
     Transpose,
     Upsample,
@@ -56,6 +57,8 @@ def describe(op: Op, inputs: tuple[TensorType, ...]) -> str:
             return activation(op.activation)
         case LRN():
             return f"lrn over {op.size}"
+        case Reshape():
+            return f"reshape {op.order}"
         case Flatten():
             return f"flatten {op.order}"
         case Transpose():

@@ -30,6 +30,7 @@ from cnngen.ops import (
     Pad,
     Pool2D,
     PRelu,
+    Reshape,
     Softmax,
     Transpose,
     Upsample,
@@ -217,6 +218,18 @@ class _Builder:
                 self.initializers.append(numpy_helper.from_array(sides, f"{out}/pads"))
                 value = [self.constant(f"{out}/value", np.array(op.value))] if op.mode == "constant" else []
                 self.emit("Pad", [*inputs, f"{out}/pads", *value], out, mode=op.mode)
+            case Reshape():
+                height, width, channels = op.shape
+                target = (0, height, width, channels) if op.order == "hwc" else (0, channels, height, width)
+                self.initializers.append(numpy_helper.from_array(np.array(target, np.int64), f"{out}/shape"))
+                source = inputs[0]
+                if op.order == "chw":
+                    self.emit("Reshape", [source, f"{out}/shape"], out)
+                else:
+                    if len(self.graph.types[source].shape) == 4:
+                        source = self.emit("Transpose", [source], f"{out}/nhwc", perm=TO_NHWC)
+                    moved = self.emit("Reshape", [source, f"{out}/shape"], f"{out}/moved")
+                    self.emit("Transpose", [moved], out, perm=TO_NCHW)
             case Identity():
                 self.emit("Identity", inputs, out)
             case Softmax():

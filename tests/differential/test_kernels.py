@@ -49,6 +49,7 @@ from cnngen.ops import (
     Pad,
     Pool2D,
     PRelu,
+    Reshape,
     Softmax,
     Sub,
     Transpose,
@@ -211,6 +212,8 @@ def pointwise() -> Graph:
     out += [net.add(UpsampleBilinear(scale), f"c{c}") for scale, c in (((2, 2), 17), ((3, 1), 8), ((1, 4), 3))]
     out += [net.add(Pad((1, 2, 0, 3), value=1.5), "c17"), net.add(Pad((2, 0, 1, 3), "reflect"), "c8")]
     out += [net.add(Pad((1, 4, 5, 0), "edge"), "c3")]
+    out += [net.add(Reshape((3, 17, 4), order), "c17") for order in ("hwc", "chw")]
+    out += [net.add(Reshape((3, 11, 1), "chw"), "v33")]
     return net.graph(*out)
 
 

@@ -32,6 +32,7 @@ from cnngen.ops import (
     Pad,
     Pool2D,
     PRelu,
+    Reshape,
     Softmax,
     Sub,
     Transpose,
@@ -126,6 +127,11 @@ def torch_result(node: Node, inputs: list[Tensor]) -> Tensor:
             mode = {"constant": "constant", "reflect": "reflect", "edge": "replicate"}[op.mode]
             value = {"value": op.value} if op.mode == "constant" else {}
             return hwc(functional.pad(chw(x), sides(op.padding), mode=mode, **value))
+        case Reshape():
+            height, width, channels = op.shape
+            if op.order == "hwc":
+                return x.reshape(-1, height, width, channels)
+            return hwc((chw(x) if x.ndim == 4 else x).reshape(-1, channels, height, width))
         case Identity():
             return functional.dropout(x, training=False)
         case Softmax():

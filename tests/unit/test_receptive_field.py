@@ -38,6 +38,7 @@ from cnngen.ops import (
     Op,
     Pad,
     Pool2D,
+    Reshape,
     Softmax,
     Transpose,
     Upsample,
@@ -521,6 +522,15 @@ def test_the_witness_itself_sees_a_wrong_field() -> None:
     shifted = gradient_support(replace(graph, nodes=wrong))
     right = gradient_support(graph)
     assert any((shifted[name] != right[name]).any() for name in right)
+
+
+def test_a_reshaped_image_sees_everything_at_each_of_its_positions() -> None:
+    graph = chain((1, 4, 6, 1), Reshape((6, 2, 2), "chw"), Conv2D(1, (3, 1), padding=(1, 1, 0, 0)))
+    field = last_field(graph)
+    assert field.sees_everything
+    assert (field.height.positions, field.width.positions) == (6, 2)
+    assert (field.height.size, field.width.size) == (4, 6)
+    assert not lint(graph)
 
 
 def test_other_transposes_are_taken_as_seeing_everything() -> None:

@@ -14,9 +14,11 @@ import onnxruntime
 import pytest
 from onnx import helper, numpy_helper
 
+from cnngen.analysis.lint import lint
 from cnngen.errors import ShapeError
 from cnngen.frontends.fields import resolve_padding
 from cnngen.ops import Conv2D, Pool2D
+from cnngen.reference import reference
 from tests.specs import network, parse, refusal
 
 SIZES, KERNELS, STRIDES, DILATIONS = (1, 2, 3, 5, 8), (1, 2, 3, 4), (1, 2, 3, 5), (1, 2, 3)
@@ -182,3 +184,40 @@ def test_pads_and_upsamplings_of_a_spec(tmp_path: Path) -> None:
     )
     graph = parse(tmp_path, network(*layers))
     assert [graph.types[node.name].shape for node in graph.nodes] == [(1, 10, 12, 3), (1, 13, 19, 3), (1, 26, 57, 3)]
+
+
+@pytest.mark.parametrize(
+    ("fields", "fragments"),
+    [
+        ("shape: [8, 8, 4]", ["the shape 8x8x4 has 256 elements, the input 8x8x3 has 192", "write -1"]),
+        ("shape: [7, -1, 3]", ["21 elements together, do not divide the 192", "choose sizes that divide it"]),
+        ("shape: [191]", ["191 features, the input has 192", "write 192 or -1"]),
+        ("shape: [-1, -1, 3]", ["-1 more than once", "one size open"]),
+        ("shape: [8, 24]", ["write [features], or three sizes"]),
+        ("shape: [8, 0, 3]", ["at least 1"]),
+    ],
+)
+def test_messages_of_reshape(tmp_path: Path, fields: str, fragments: list[str]) -> None:
+    refusal(tmp_path, network(f"reshape: {{name: r, {fields}}}"), *fragments, line=5)
+
+
+def test_an_image_made_of_a_vector_is_inspected_in_both_layouts(tmp_path: Path) -> None:
+    for layout, shape in (("hwc", "[4, 4, 3]"), ("chw", "[3, 4, 4]")):
+        header = f"cnngen: 1\ninput: {{shape: [6], layout: {layout}}}\nweights: random\n"
+        layers = ("dense: {units: 48}", f"reshape: {{shape: {shape}}}", "conv2d: {filters: 2, kernel: 3, stride: 3}")
+        graph = parse(tmp_path, network(*layers, header=header))
+        assert [warning.code for warning in lint(graph)] == []
+        assert graph.types["reshape_1"].shape == (1, 4, 4, 3)
+
+
+def test_reshape_speaks_the_layout_and_numbering_of_the_spec(tmp_path: Path) -> None:
+    """What `numpy.reshape` makes of the network's own input, channels-first as channels-last."""
+    hwc = parse(tmp_path, network("reshape: {shape: [4, -1, 8]}"))
+    x = np.arange(192.0).reshape(1, 8, 8, 3)
+    np.testing.assert_array_equal(reference(hwc, x), x.reshape(1, 4, 6, 8))
+    header = "cnngen: 1\ninput: {shape: [3, 8, 8], layout: chw}\nweights: random\n"
+    chw = parse(tmp_path, network("reshape: {shape: [4, -1, 8]}", header=header))
+    x = x.reshape(1, 3, 8, 8)
+    np.testing.assert_array_equal(reference(chw, x), x.reshape(1, 4, 6, 8))
+    flat = parse(tmp_path, network("reshape: {shape: [-1]}", header=header))
+    np.testing.assert_array_equal(reference(flat, x), x.reshape(1, 192))

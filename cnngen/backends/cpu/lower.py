@@ -16,6 +16,7 @@ from cnngen.backends.cpu.kernels import (
     Operation,
     PadKernel,
     PoolKernel,
+    ReshapeKernel,
     SoftmaxKernel,
     Strides,
     UpsampleKernel,
@@ -45,6 +46,7 @@ from cnngen.ops import (
     Pad,
     Pool2D,
     PRelu,
+    Reshape,
     Softmax,
     Sub,
     Transpose,
@@ -108,6 +110,11 @@ def lower(node: Node, layout: Layout, target: Target) -> Iterator[Lowered]:
             size, value = (height, width), op.value if op.mode == "constant" else 0.0
             pad = PadKernel(lanes, write.shape, size, op.padding, op.mode, value, strides, write.strides)
             yield Lowered(pad, reads, write)
+        case Reshape():
+            (read,) = reads
+            yield Lowered(
+                ReshapeKernel(lanes, write.shape, read.shape, op.order, read.strides, write.strides), reads, write
+            )
         case Flatten():
             yield _flatten_copy(op, reads[0], write, lanes)
         case Concat():

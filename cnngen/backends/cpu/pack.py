@@ -23,6 +23,7 @@ from cnngen.backends.cpu.kernels import (
     PadKernel,
     PlanarConvKernel,
     PoolKernel,
+    ReshapeKernel,
     SoftmaxKernel,
     UpsampleKernel,
 )
@@ -79,7 +80,14 @@ def pack_kernel(kernel: AnyKernel, node: Node) -> list[Array]:
                 per_channel = (node.weights["alpha"],)
             return [_to_vectors(array.astype(np.float32), kernel.lanes) for array in per_channel]
         case (
-            PoolKernel() | LrnKernel() | SoftmaxKernel() | CopyKernel() | UpsampleKernel() | PadKernel() | HaloKernel()
+            PoolKernel()
+            | LrnKernel()
+            | SoftmaxKernel()
+            | CopyKernel()
+            | UpsampleKernel()
+            | PadKernel()
+            | ReshapeKernel()
+            | HaloKernel()
         ):
             return []
         case _:

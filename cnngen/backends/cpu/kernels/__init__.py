@@ -8,7 +8,14 @@ function takes its inputs, its packed parameters, its output, then `thread` and 
 from cnngen.backends.cpu.kernels.base import Axis, Epilogue, Kernel, Strides, Strip, c_float, verify_strips
 from cnngen.backends.cpu.kernels.convolution import ChannelBlocks, ConvKernel, Loop, Pixel, Tile, even_strips
 from cnngen.backends.cpu.kernels.elementwise import Arithmetic, ElementwiseKernel, Operation
-from cnngen.backends.cpu.kernels.movement import BilinearKernel, CopyKernel, HaloKernel, PadKernel, UpsampleKernel
+from cnngen.backends.cpu.kernels.movement import (
+    BilinearKernel,
+    CopyKernel,
+    HaloKernel,
+    PadKernel,
+    ReshapeKernel,
+    UpsampleKernel,
+)
 from cnngen.backends.cpu.kernels.pointwise import FillKernel, LrnKernel, PoolKernel, SoftmaxKernel
 from cnngen.backends.cpu.kernels.special_convolution import DepthwiseKernel, PlanarConvKernel
 
@@ -25,6 +32,7 @@ AnyKernel = (
     | UpsampleKernel
     | BilinearKernel
     | PadKernel
+    | ReshapeKernel
     | HaloKernel
 )
 """Every kernel; a `match` over it ends in `assert_never`."""
@@ -50,6 +58,7 @@ __all__ = [
     "Pixel",
     "PlanarConvKernel",
     "PoolKernel",
+    "ReshapeKernel",
     "SoftmaxKernel",
     "Strides",
     "Strip",

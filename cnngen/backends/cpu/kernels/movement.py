@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from cnngen.backends.cpu.kernels.base import Kernel, Strides, c_float
 from cnngen.errors import PlanError
@@ -125,6 +126,26 @@ class PadKernel(Kernel):
             raise PlanError(f"padding {self.padding} of {self.in_size} does not make {self.shape[1:3]}")
         if self.mode == "reflect" and (max(top, bottom) >= self.in_size[0] or max(left, right) >= self.in_size[1]):
             raise PlanError(f"reflect padding {self.padding} reaches beyond the image {self.in_size}")
+
+
+@dataclass(frozen=True)
+class ReshapeKernel(Kernel):
+    """An image of `shape` of the elements of one of `in_shape`, numbered in `order` on both sides."""
+
+    template: ClassVar[str] = "reshape.c.j2"
+    shape: tuple[int, int, int, int]
+    in_shape: tuple[int, int, int, int]
+    order: Literal["hwc", "chw"]
+    in_strides: Strides
+    out_strides: Strides
+
+    @property
+    def label(self) -> str:
+        return f"reshape_{self.order}_{'x'.join(map(str, self.in_shape))}_to_{'x'.join(map(str, self.shape))}"
+
+    def verify(self) -> None:
+        if math.prod(self.shape) != math.prod(self.in_shape):
+            raise PlanError(f"{self.in_shape} and {self.shape} do not have as many elements")
 
 
 @dataclass(frozen=True)
