@@ -72,7 +72,7 @@ class IntegerCase:
             return Bound.exact(twin.op.evaluate(inputs, weights))
         activation = activation_of(node)
         assert activation is not None
-        linear = twin.op if isinstance(twin.op, Activate) else _without_activation(twin.op)
+        linear = twin.op if isinstance(twin.op, Activate) else without_activation(twin.op)
         before = inputs[0] if isinstance(linear, Activate) else linear.evaluate(inputs, weights)
         return activation.bound(Bound.exact(before))
 
@@ -199,7 +199,8 @@ def _exact_on_integers(activation: Activation) -> bool:
     return False
 
 
-def _without_activation(op: Op) -> Op:
+def without_activation(op: Op) -> Op:
+    """`op` in front of its activation function."""
     assert isinstance(op, Conv2D | Conv2DTranspose | Dense | Elementwise)
     return replace(op, activation=None)
 

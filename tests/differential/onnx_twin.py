@@ -13,7 +13,7 @@ import onnx
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
-from cnngen.ir import Array, Graph, Node
+from cnngen.ir import Array, Graph, Node, TensorType
 from cnngen.ops import (
     LRN,
     Activate,
@@ -171,17 +171,7 @@ class _Builder:
                 slopes = weights["alpha"].reshape(-1, 1, 1) if image else weights["alpha"]
                 self.emit("PRelu", [inputs[0], self.constant(f"{out}/alpha", slopes)], out)
             case Pool2D():
-                window = {
-                    "kernel_shape": op.kernel,
-                    "strides": op.stride,
-                    "dilations": op.dilation,
-                    "pads": _pads(op.padding),
-                    "ceil_mode": int(op.ceil_mode),
-                }
-                if op.reduction == "avg":
-                    self.emit("AveragePool", inputs, out, count_include_pad=int(op.count_include_pad), **window)
-                else:
-                    self.emit("MaxPool", inputs, out, **window)
+                self.pool(op, node, inputs[0], out)
             case GlobalPool2D():
                 self.emit("GlobalMaxPool" if op.reduction == "max" else "GlobalAveragePool", inputs, out)
             case BatchNorm():
@@ -237,11 +227,48 @@ class _Builder:
             case _:
                 assert_never(op)
 
+    def pool(self, op: Pool2D, node: Node, x: str, out: str) -> None:
+        kind = "AveragePool" if op.reduction == "avg" else "MaxPool"
+        window = {"kernel_shape": op.kernel, "strides": op.stride, "dilations": op.dilation}
+        top, bottom, left, right = op.padding
+        shapes = self.graph.input_types(node)[0], self.graph.types[out]
+        # A window in the end padding is dropped, but ONNX's inference counts it: readers of the tensor are then refused.
+        counted_too = (
+            op.ceil_mode and window_count(op, shapes[0]) != shapes[1].shape[1:3] and self.graph.consumers()[out]
+        )
+        if max(top, bottom) < op.kernel[0] and max(left, right) < op.kernel[1] and not counted_too:
+            counted = {"count_include_pad": int(op.count_include_pad)} if op.reduction == "avg" else {}
+            self.emit(kind, [x], out, pads=_pads(op.padding), ceil_mode=int(op.ceil_mode), **window, **counted)
+            return
+        # ONNX Runtime refuses padding of a dilated window that is as large as the kernel: put it around the image
+        # first, so much of it (or less than nothing) that the output has the size that it should have.
+        (_, height, width, _), (_, rows, columns, _) = (tensor.shape for tensor in shapes)
+        end = (rows - 1) * op.stride[0] + op.dilation[0] * (op.kernel[0] - 1) + 1 - top - height
+        side = (columns - 1) * op.stride[1] + op.dilation[1] * (op.kernel[1] - 1) + 1 - left - width
+        pads = numpy_helper.from_array(np.array([0, 0, top, left, 0, 0, end, side], np.int64), f"{out}/pads")
+        self.initializers.append(pads)
+        fill = self.constant(f"{out}/fill", np.array(-np.inf if op.reduction == "max" else 0.0))
+        padded = self.emit("Pad", [x, pads.name, fill], f"{out}/padded")
+        if op.reduction == "max":
+            self.emit(kind, [padded], out, **window)
+            return
+        # The mean over the padded image, over the share of the window that counts.
+        inside = np.ones((1, 1, height, width))
+        if op.count_include_pad:
+            inside = np.pad(inside, ((0, 0), (0, 0), (top, bottom), (left, right)), constant_values=1)
+            pads = numpy_helper.from_array(
+                np.array([0, 0, 0, 0, 0, 0, end - bottom, side - right], np.int64), f"{out}/rest"
+            )
+            self.initializers.append(pads)
+        ones = self.emit("Pad", [self.constant(f"{out}/ones", inside), pads.name, fill], f"{out}/inside")
+        share = self.emit(kind, [ones], f"{out}/share", **window)
+        self.emit("Div", [self.emit(kind, [padded], f"{out}/mean", **window), share], out)
+
     def lrn(self, op: LRN, x: str, out: str) -> None:
-        if op.size % 2:
+        if op.size % 2 and op.beta > 0 and op.alpha > 0:
             self.emit("LRN", [x], out, size=op.size, alpha=op.alpha, beta=op.beta, bias=op.bias)
             return
-        # ONNX Runtime has no even sizes: a mean of squares along the channels, moved to a spatial axis.
+        # ONNX Runtime has no even sizes, and only positive parameters: a mean of squares along the channels, moved to a spatial axis.
         squares = self.emit("Transpose", [self.emit("Mul", [x, x], f"{out}/squares")], f"{out}/rows", perm=(0, 2, 1, 3))
         pads = [(op.size - 1) // 2, 0, op.size // 2, 0]
         mean = self.emit(
@@ -292,6 +319,18 @@ def transposed_kernel(weight: Array, groups: int) -> Array:
     kh, kw, inputs, filters = weight.shape
     grouped = weight.reshape(kh, kw, inputs, groups, filters // groups)
     return grouped.transpose(3, 2, 4, 0, 1).reshape(groups * inputs, filters // groups, kh, kw)
+
+
+def window_count(op: Pool2D, x: TensorType) -> tuple[int, int]:
+    """Output height and width with `ceil_mode` as ONNX's shape inference has them: no window is dropped."""
+    top, bottom, left, right = op.padding
+    height, width = (
+        -(-(size + pads - spread * (taps - 1) - 1) // step) + 1
+        for size, pads, spread, taps, step in zip(
+            x.shape[1:3], (top + bottom, left + right), op.dilation, op.kernel, op.stride, strict=True
+        )
+    )
+    return height, width
 
 
 def _pads(padding: tuple[int, int, int, int]) -> list[int]:

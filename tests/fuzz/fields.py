@@ -1,0 +1,350 @@
+"""What each layer kind is drawn with: fields that are valid for its input by construction.
+
+`FIELDS` maps a kind of `LAYERS` to a function that draws its fields. Simple values come first in every choice,
+because Hypothesis shrinks towards the first. The fields of activation functions are drawn from their models.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from hypothesis import strategies as st
+
+from cnngen.frontends.activations import ACTIVATIONS
+from cnngen.ir import TensorType
+from cnngen.ops.conv2d import same_padding
+
+Draw = st.DrawFn
+Fields = dict[str, Any]
+
+CHANNELS = (1, 3, 2, 5, 8, 4, 7, 9, 16, 17, 15, 12, 31, 33, 24, 32)
+"""Below, at and above every number of vector lanes."""
+MAX_ELEMENTS = 3000
+"""Of one image of one tensor."""
+MAX_MACS = 100_000
+MAX_KERNEL = 5
+"""Beside kernels as large as the input."""
+
+
+def one_in(draw: Draw, count: int) -> bool:
+    """True once in so many times; shrinks to False."""
+    return draw(st.integers(0, count - 1)) == count - 1
+
+
+def pick(draw: Draw, *values: Any) -> Any:
+    return draw(st.sampled_from(values))
+
+
+def optional(draw: Draw, fields: Fields, name: str, draw_value: Callable[[], Any], *, odds: int = 2) -> None:
+    """Give the field `name` once in `odds` times; otherwise the default stands."""
+    if one_in(draw, odds):
+        fields[name] = draw_value()
+
+
+def pair(draw: Draw, height: int, width: int) -> int | list[int]:
+    """Two numbers as one may write them: equal ones also as one number."""
+    return height if height == width and not one_in(draw, 4) else [height, width]
+
+
+# Windows
+
+
+@dataclass(frozen=True)
+class Axis:
+    """A window along one axis."""
+
+    kernel: int
+    stride: int
+    dilation: int
+    begin: int = 0
+    end: int = 0
+
+    @property
+    def reach(self) -> int:
+        return self.dilation * (self.kernel - 1) + 1
+
+
+class Window:
+    """A window over an image of `size` (height, width): `fields` are those of the layer.
+
+    For pooling, padding stays below the reach of the window and the stride is by default the kernel.
+    """
+
+    def __init__(self, draw: Draw, size: tuple[int, int], *, pooling: bool) -> None:
+        self.pooling = pooling
+        self.padding = pick(
+            draw, None, "4 numbers", "same", "same_lower", "1 number", "2 numbers", "valid", "same_upper"
+        )
+        first = self._axis(draw, size[0])
+        fits = first.reach <= size[1] + first.begin + first.end
+        second = first if fits and draw(st.booleans()) else self._axis(draw, size[1], first)
+        self.kernel = (first.kernel, second.kernel)
+        self.fields: Fields = {"kernel": pair(draw, *self.kernel)}
+        stride, dilation = (first.stride, second.stride), (first.dilation, second.dilation)
+        if stride != (self.kernel if pooling else (1, 1)) or one_in(draw, 8):
+            self.fields["stride"] = pair(draw, *stride)
+        if dilation != (1, 1) or one_in(draw, 8):
+            self.fields["dilation"] = pair(draw, *dilation)
+        if self.padding is not None:
+            numbers = {
+                "1 number": first.begin,
+                "2 numbers": [first.begin, second.begin],
+                "4 numbers": [first.begin, first.end, second.begin, second.end],
+            }
+            self.fields["padding"] = numbers.get(self.padding, self.padding)
+
+    def _axis(self, draw: Draw, size: int, other: Axis | None = None) -> Axis:
+        """A window along an axis of `size` that fits; `other` is that of the other axis."""
+        begin = end = 0
+        if self.padding is not None and "number" in self.padding:
+            begin = draw(st.integers(0, 3))
+            end = draw(st.integers(0, 3)) if self.padding == "4 numbers" else begin
+            if self.padding == "1 number" and other is not None:
+                begin = end = other.begin
+        # What `same` adds makes room for any window.
+        room = size + 2 if self.padding is not None and "same" in self.padding else size + begin + end
+        dilation = pick(draw, 1, 1, 1, 2, 3)
+        if one_in(draw, 6) and room <= 12:
+            kernel, dilation = size if self.pooling else room, 1
+        else:
+            kernel = draw(st.integers(1, min((room - 1) // dilation + 1, MAX_KERNEL)))
+        if self.pooling and dilation * (kernel - 1) < max(begin, end):  # a window would see padding only
+            kernel, dilation = max(begin, end) + 1, 1
+        stride = pick(draw, 1, 1, 2, 3, kernel, kernel + 1)
+        return Axis(kernel, stride, dilation, begin, end)
+
+
+def sizes(fields: Fields, x: TensorType, *, stride_default: bool = False) -> tuple[int, int]:
+    """Output height and width of the window in `fields` without ceil_mode: to keep tensors small."""
+    kernel, dilation = both(fields["kernel"]), both(fields.get("dilation", 1))
+    stride = both(fields.get("stride", kernel if stride_default else 1))
+    top, bottom, left, right = sides(fields.get("padding", "valid"), x.shape[1:3], kernel, stride, dilation)
+    height, width = (
+        (size + pads - spread * (taps - 1) - 1) // step + 1
+        for size, pads, taps, spread, step in zip(
+            x.shape[1:3], (top + bottom, left + right), kernel, dilation, stride, strict=True
+        )
+    )
+    return height, width
+
+
+def both(value: int | list[int] | tuple[int, int]) -> tuple[int, int]:
+    """A pair from what a spec may hold for it."""
+    return (value, value) if isinstance(value, int) else (value[0], value[1])
+
+
+def sides(
+    padding: Any, size: tuple[int, ...], kernel: tuple[int, int], stride: tuple[int, int], dilation: tuple[int, int]
+) -> tuple[int, int, int, int]:
+    """Padding in numbers."""
+    if padding == "valid":
+        return (0, 0, 0, 0)
+    if isinstance(padding, str):
+        axes = (
+            same_padding(*values, padding == "same_lower")
+            for values in zip(size, kernel, stride, dilation, strict=True)
+        )
+        (top, bottom), (left, right) = axes
+        return (top, bottom, left, right)
+    values = [padding] * 4 if isinstance(padding, int) else list(padding)
+    return (values[0], values[0], values[1], values[1]) if len(values) == 2 else tuple(values)  # type: ignore[return-value]
+
+
+# Parameters of functions
+
+NUMBERS: dict[tuple[str, str], tuple[float, ...]] = {
+    ("clip", "minimum"): (0.0, -0.5, -1.0, 0.1),
+    ("clip", "maximum"): (1.0, 0.75, 6.0, 0.1),
+    ("hard_sigmoid", "alpha"): (0.2, 0.25, -0.5),
+    ("batch_norm", "epsilon"): (1e-5, 1e-3, 0.5, 0.0),
+    ("lrn", "alpha"): (1e-4, 0.5, 0.0, 2.0),
+    ("lrn", "beta"): (0.75, 0.5, 1.0, 0.6, 0.0, -0.5),
+    ("lrn", "bias"): (1.0, 2.0, 0.3),
+}
+ANY_NUMBER = (0.1, 0.25, 1.0, 0.0, -0.3, 1.5)
+
+
+def number(draw: Draw, kind: str, name: str) -> float:
+    """A value of the field `name` of `kind`: often a round one, sometimes any with few digits."""
+    values = NUMBERS.get((kind, name), ANY_NUMBER)
+    if one_in(draw, 4):
+        return draw(st.integers(math.ceil(100 * min(values)), math.floor(100 * max(values)))) / 100
+    return float(draw(st.sampled_from(values)))
+
+
+def function_fields(draw: Draw, kind: str) -> Fields:
+    """Parameters of the activation function `kind`: every field of its model."""
+    fields: Fields = {}
+    for name, info in ACTIVATIONS[kind].model_fields.items():
+        choices = getattr(info.annotation, "__args__", ()) if info.annotation is not float else ()
+        if one_in(draw, 2):
+            fields[name] = pick(draw, *choices) if choices else number(draw, kind, name)
+    if kind == "clip" and fields.get("minimum", 0.0) > fields.get("maximum", 1.0):
+        fields = {"minimum": fields.get("maximum", 1.0), "maximum": fields.get("minimum", 0.0)}
+    return fields
+
+
+def activation(draw: Draw) -> Any:
+    """A value of the field `activation`."""
+    kind = pick(draw, "relu", *(name for name in ACTIVATIONS if name != "relu"), "none", None)
+    if kind in (None, "none"):
+        return kind
+    fields = function_fields(draw, kind)
+    return {kind: fields} if fields or one_in(draw, 6) else kind
+
+
+# Layers
+
+
+def _convolved(draw: Draw, fields: Fields, odds: int = 3) -> Fields:
+    optional(draw, fields, "bias", lambda: draw(st.booleans()))
+    optional(draw, fields, "activation", lambda: activation(draw), odds=odds)
+    return fields
+
+
+def conv2d(draw: Draw, x: TensorType) -> Fields:
+    _, height, width, channels = x.shape
+    window = Window(draw, (height, width), pooling=False)
+    groups = pick(draw, 1, 1, *(count for count in range(2, channels + 1) if channels % count == 0))
+    rows, columns = sizes(window.fields, x)
+    taps = math.prod(window.kernel) * channels // groups
+    most = min(MAX_ELEMENTS // (rows * columns), MAX_MACS // (rows * columns * taps))
+    filters = pick(
+        draw, *([count for count in (groups, *CHANNELS) if count <= most and count % groups == 0] or [groups])
+    )
+    fields = {"filters": filters, **window.fields}
+    if groups > 1 or one_in(draw, 8):
+        fields["groups"] = groups
+    return _convolved(draw, fields)
+
+
+def matching_conv2d(draw: Draw, x: TensorType, channels: int) -> Fields:
+    """A convolution that keeps the size and has so many filters: one side of a residual addition."""
+    kernel = pair(draw, draw(st.integers(1, 4)), draw(st.integers(1, 4)))
+    fields: Fields = {"filters": channels, "kernel": kernel, "padding": pick(draw, "same", "same_lower")}
+    return _convolved(draw, fields, 4)
+
+
+def depthwise_conv2d(draw: Draw, x: TensorType) -> Fields:
+    window = Window(draw, x.shape[1:3], pooling=False)
+    rows, columns = sizes(window.fields, x)
+    fields = dict(window.fields)
+    most = max(MAX_ELEMENTS // (rows * columns * x.shape[3]), 1)
+    optional(draw, fields, "multiplier", lambda: draw(st.integers(1, min(most, 3))))
+    return _convolved(draw, fields)
+
+
+def pool(draw: Draw, x: TensorType) -> Fields:
+    fields = Window(draw, x.shape[1:3], pooling=True).fields
+    optional(draw, fields, "ceil_mode", lambda: draw(st.booleans()), odds=3)
+    if not _every_window_sees_a_pixel(fields, x):
+        del fields["dilation"]
+        fields["padding"] = "same"
+    return fields
+
+
+def _every_window_sees_a_pixel(fields: Fields, x: TensorType) -> bool:
+    """Whether no element of a dilated window's output comes from padding alone, which has no maximum and no mean."""
+    kernel, dilation = both(fields["kernel"]), both(fields.get("dilation", 1))
+    stride = both(fields.get("stride", kernel))
+    begins = sides(fields.get("padding", "valid"), x.shape[1:3], kernel, stride, dilation)[::2]
+    counts = sizes(fields, x, stride_default=True)
+    return all(
+        any(0 <= i * step - begin + tap * spread < size for tap in range(taps))
+        for size, begin, step, taps, spread, count in zip(
+            x.shape[1:3], begins, stride, kernel, dilation, counts, strict=True
+        )
+        for i in range(count + bool(fields.get("ceil_mode")))
+        if i * step < size + begin
+    )
+
+
+def avg_pool(draw: Draw, x: TensorType) -> Fields:
+    fields = pool(draw, x)
+    optional(draw, fields, "count_include_pad", lambda: draw(st.booleans()))
+    return fields
+
+
+def upsample(draw: Draw, x: TensorType) -> Fields:
+    most = max(MAX_ELEMENTS // math.prod(x.shape[1:]), 1)
+    height = draw(st.integers(1, min(most, 3)))
+    return {"scale": pair(draw, height, draw(st.integers(1, min(max(most // height, 1), 3))))}
+
+
+def dense(draw: Draw, x: TensorType) -> Fields:
+    fields: Fields = {"units": pick(draw, *(count for count in CHANNELS if count * x.shape[1] <= 8000 or count == 1))}
+    return _convolved(draw, fields)
+
+
+def batch_norm(draw: Draw, x: TensorType) -> Fields:
+    fields: Fields = {}
+    optional(draw, fields, "epsilon", lambda: number(draw, "batch_norm", "epsilon"))
+    return fields
+
+
+def lrn(draw: Draw, x: TensorType) -> Fields:
+    fields: Fields = {}
+    optional(draw, fields, "size", lambda: draw(st.integers(1, 9)))
+    for name in ("alpha", "beta", "bias"):
+        optional(draw, fields, name, lambda name=name: number(draw, "lrn", name))
+    return fields
+
+
+def add(draw: Draw, x: TensorType) -> Fields:
+    fields: Fields = {}
+    optional(draw, fields, "activation", lambda: activation(draw))
+    return fields
+
+
+def flatten(draw: Draw, x: TensorType) -> Fields:
+    fields: Fields = {}
+    optional(draw, fields, "order", lambda: pick(draw, "hwc", "chw"), odds=3)
+    return fields
+
+
+def dropout(draw: Draw, x: TensorType) -> Fields:
+    fields: Fields = {}
+    optional(draw, fields, "rate", lambda: pick(draw, 0.5, 0.0, 0.2))
+    return fields
+
+
+def nothing(draw: Draw, x: TensorType) -> Fields:
+    return {}
+
+
+FIELDS: dict[str, Callable[[Draw, TensorType], Fields]] = {
+    "conv2d": conv2d,
+    "max_pool": pool,
+    "depthwise_conv2d": depthwise_conv2d,
+    "avg_pool": avg_pool,
+    "dense": dense,
+    "flatten": flatten,
+    "batch_norm": batch_norm,
+    "upsample": upsample,
+    "lrn": lrn,
+    "softmax": nothing,
+    "global_avg_pool": nothing,
+    "global_max_pool": nothing,
+    "dropout": dropout,
+    "add": add,
+    "concat": nothing,
+    **{kind: (lambda draw, x, kind=kind: function_fields(draw, kind)) for kind in ACTIVATIONS},
+}
+"""How the fields of each kind are drawn for a first input of this type."""
+
+IMAGES_ONLY = frozenset(
+    {
+        "conv2d",
+        "depthwise_conv2d",
+        "max_pool",
+        "avg_pool",
+        "global_avg_pool",
+        "global_max_pool",
+        "upsample",
+        "lrn",
+    }
+)
+FEATURES_ONLY = frozenset({"dense"})
