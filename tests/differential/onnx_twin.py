@@ -232,7 +232,7 @@ class _Builder:
         window = {"kernel_shape": op.kernel, "strides": op.stride, "dilations": op.dilation}
         top, bottom, left, right = op.padding
         shapes = self.graph.input_types(node)[0], self.graph.types[out]
-        # A window in the end padding is dropped, but ONNX's inference counts it: readers of the tensor are then refused.
+        # A window in the end padding is dropped, but ONNX's inference counts it, and refuses what reads the tensor.
         counted_too = (
             op.ceil_mode and window_count(op, shapes[0]) != shapes[1].shape[1:3] and self.graph.consumers()[out]
         )
@@ -268,7 +268,8 @@ class _Builder:
         if op.size % 2 and op.beta > 0 and op.alpha > 0:
             self.emit("LRN", [x], out, size=op.size, alpha=op.alpha, beta=op.beta, bias=op.bias)
             return
-        # ONNX Runtime has no even sizes, and only positive parameters: a mean of squares along the channels, moved to a spatial axis.
+        # ONNX Runtime has no even sizes, and takes positive parameters only: a mean of squares along the channels,
+        # moved to a spatial axis.
         squares = self.emit("Transpose", [self.emit("Mul", [x, x], f"{out}/squares")], f"{out}/rows", perm=(0, 2, 1, 3))
         pads = [(op.size - 1) // 2, 0, op.size // 2, 0]
         mean = self.emit(

@@ -88,9 +88,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, help="stop after so many seconds (600 if nothing is said)")
     parser.add_argument("--networks", type=int, help="stop after so many networks")
     parser.add_argument("--seed", type=int, help="the same networks again; by default another one each time")
-    parser.add_argument(
-        "--workers", type=int, default=len(os.sched_getaffinity(0)), help="processes (one for each core)"
-    )
+    parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)), help="processes, one a core")
     parser.add_argument("--isa", action="append", help="only this ISA; may be given several times")
     parser.add_argument("--quick", action="store_true", help="compile with -O1, not with the flags of every build")
     parser.add_argument("--out", type=Path, default=Path("build/fuzz"), help="where failures are saved")

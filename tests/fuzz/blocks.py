@@ -14,7 +14,7 @@ from tests.fuzz.fields import Draw, one_in, pick
 
 @dataclass(frozen=True)
 class Block:
-    """A block that takes tensors of type `input`; `values` are its parameters, `defaults` those that may be left out."""
+    """A block that takes tensors of type `input`. `values` are its parameters; those in `defaults` may be left out."""
 
     name: str
     input: TensorType

@@ -20,12 +20,15 @@ from cnngen.backends.cpu import loader, toolchain
 from cnngen.backends.cpu.compiler import find_compiler
 from cnngen.backends.cpu.plan import plan_graph
 from cnngen.backends.sources import SourceTree
+from cnngen.interface import Interface, Stages
 from cnngen.ir import Array, Graph
 from cnngen.network import Network
 from cnngen.passes import optimise
 from tests.native import target
 
 THREADS = (1, 2)
+SHARED = ("simd.h", "vector_math.h")
+"""Headers that every network has alike."""
 _FUNCTION = re.compile(r"^static .*?(\w+)\(", re.MULTILINE)
 
 
@@ -40,7 +43,7 @@ class Variant:
     net: Network
 
 
-class BuildWarning(AssertionError):
+class BuildWarningError(AssertionError):
     """The compiler had something to say about generated code."""
 
 
@@ -49,7 +52,7 @@ def build(
 ) -> list[Variant]:
     """Compile graphs, each with the number of its network and its batch size, for `isa`; `flags` go behind all others.
 
-    Raises `CnngenError` where one cannot be planned or built, and `BuildWarning` where the compiler warns.
+    Raises `CnngenError` where one cannot be planned or built, and `BuildWarningError` where the compiler warns.
     """
     group = _Group(f"fuzz_{isa.replace('-', '_').replace('.', '')}")
     plans = []
@@ -64,11 +67,12 @@ def build(
     library = toolchain.build(group.tree(flags), find_compiler(), folder, jobs=1)
     said = (folder / "build.log").read_text()
     if "warning:" in said:
-        raise BuildWarning(said[-4000:])
+        raise BuildWarningError(said[-4000:])
     variants = []
     for number, batch, threads, plan, graph in plans:
         loaded = loader.load(library, _symbol(plan.name, threads), len(plan.graph.inputs), len(plan.graph.outputs))
-        variants.append(Variant(number, batch, isa, threads, Network(plan, loaded, graph)))
+        stages = Stages(graph, plan)
+        variants.append(Variant(number, batch, isa, threads, Network(Interface.of(stages), loaded, stages)))
     return variants
 
 
@@ -93,7 +97,7 @@ class _Group:
         first, *others = trees.values()
         name = first.name
         for path, text in first.files.items():
-            shared = "" if path in ("simd.h", "vector_math.h") else f"{name}/"
+            shared = "" if path in SHARED else f"{name}/"
             self.files[f"{shared}{path}"] = text
             if path != f"{name}.c":
                 assert all(_body(tree.files[path]) == _body(text) for tree in others), f"{path} depends on the threads"
@@ -101,8 +105,8 @@ class _Group:
             self.flags |= dict.fromkeys(tree.flags)
             self.links |= dict.fromkeys(tree.links)
             assert all((tree.blobs[path] == blob).all() for path, blob in first.blobs.items())
-        kernels = "\n".join(text for path, text in first.files.items() if path.startswith("kernels/"))
-        symbols = dict.fromkeys(_FUNCTION.findall(kernels))
+        own = "\n".join(text for path, text in first.files.items() if path not in SHARED and path != f"{name}.c")
+        symbols = dict.fromkeys(_FUNCTION.findall(own))
         self.lines += [f"#define {symbol} {name}_{symbol}" for symbol in symbols]
         self.lines += [f'#include "{name}/{unit}"' for unit in first.units if "_steps_" in unit]
         self.lines += [f"#undef {symbol}" for symbol in symbols]
@@ -147,4 +151,4 @@ def _body(text: str) -> str:
     return text.split("\n", 1)[1]
 
 
-__all__ = ["THREADS", "BuildWarning", "Variant", "build"]
+__all__ = ["THREADS", "BuildWarningError", "Variant", "build"]

@@ -1,9 +1,10 @@
-"""A run of the fuzzer: draws networks, checks them in groups in processes of their own, shrinks what fails, saves it."""
+"""A run of the fuzzer: draws networks, checks them in groups in processes of their own, shrinks and saves failures."""
 
 from __future__ import annotations
 
 import hashlib
 import multiprocessing
+import re
 import signal
 import tempfile
 import time
@@ -11,7 +12,7 @@ import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ import hypothesis
 from hypothesis import HealthCheck, Phase, Verbosity
 from hypothesis.errors import HypothesisException
 
+from cnngen.backends.cpu import emit
+from cnngen.backends.cpu.kernels import AnyKernel
 from tests.fuzz.check import Failure, Tally, Witness, check_group
 from tests.fuzz.coverage import observations
 from tests.fuzz.document import Document
@@ -36,9 +39,16 @@ GROUP_LIMIT = 900.0
 SHRINK_LIMIT = 180.0
 """Seconds for making a failing network small."""
 
+MOST_FAILURES = 10
+"""After so many something is wrong with all networks."""
 
-class Mismatch(AssertionError):
+
+class MismatchError(AssertionError):
     """Tells Hypothesis that a network fails."""
+
+
+Edit = tuple[str, str, str]
+"""Part of a kernel's name, a regular expression, its replacement."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +62,8 @@ class Options:
     group: int = GROUP
     workers: int = 1
     shrink_limit: float = SHRINK_LIMIT
+    planted: tuple[Edit, ...] = ()
+    """Errors to print into kernels, to see whether they are found."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +108,7 @@ def draw(seed: int, number: int, kinds: Sequence[str] = tuple(FIELDS)) -> Docume
 def shrink(
     seed: int, number: int, kinds: Sequence[str], target: Document, fails: Callable[[Document], bool]
 ) -> Document:
-    """The smallest network that Hypothesis finds to fail, starting at `target`, which is `draw(seed, number, kinds)`."""
+    """The smallest network that Hypothesis finds to fail, starting at `target`: `draw(seed, number, kinds)`."""
     smallest = target
     reached = False
 
@@ -107,9 +119,9 @@ def shrink(
         reached = True
         if fails(document):
             smallest = document
-            raise Mismatch
+            raise MismatchError
 
-    with suppress(Mismatch, HypothesisException):
+    with suppress(MismatchError, HypothesisException):
         _explore(seed, number, kinds, test, Phase.shrink)
     return smallest
 
@@ -148,7 +160,7 @@ def run(
     on_failure: Callable[[Found], None] = lambda found: None,
     on_first_sight: Callable[[Failure], None] = lambda failure: None,
 ) -> Result:
-    """Check random networks until so many were checked or so many seconds have passed.
+    """Check random networks until so many were checked, so many seconds have passed, or `MOST_FAILURES` were found.
 
     `report` is called after every group, `on_first_sight` when a network fails, `on_failure` when it was made small.
     """
@@ -157,7 +169,8 @@ def run(
     context = _Workers(options)
 
     def more() -> bool:
-        return seconds is None or time.monotonic() - start < seconds
+        in_time = seconds is None or time.monotonic() - start < seconds
+        return in_time and len(result.found) < MOST_FAILURES
 
     for group, answer in context.answers(_groups(seed, networks, options), more):
         result.networks += len(group.documents)
@@ -165,6 +178,8 @@ def run(
         for name in vars(result.tally):
             setattr(result.tally, name, getattr(result.tally, name) + getattr(answer.tally, name))
         for number, failures in (_one_by_one(group, answer, options) if answer.crash else answer.failures).items():
+            if len(result.found) == MOST_FAILURES:
+                break
             on_first_sight(failures[0])
             found = _minimal(group, number, failures, options)
             result.found.append(found)
@@ -222,10 +237,14 @@ class _Workers:
 
 
 class _Child:
-    """A forked process that checks documents: it may crash or hang without harm."""
+    """A process that checks documents: it may crash or hang without harm.
+
+    It is forked from a server that has run nothing: OpenMP does not survive a fork of a process that has used it.
+    """
 
     def __init__(self, documents: Sequence[Document], options: Options, limit: float = GROUP_LIMIT) -> None:
-        context = multiprocessing.get_context("fork")
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(["tests.fuzz.campaign"])
         self.pipe, theirs = context.Pipe(duplex=False)
         self.deadline = time.monotonic() + limit
         self.process = context.Process(target=_check_in_child, args=(documents, options, theirs), daemon=True)
@@ -263,6 +282,7 @@ def _ending(code: int | None) -> str:
 
 def _check_in_child(documents: Sequence[Document], options: Options, pipe: Any) -> None:
     answer = Answer()
+    _plant(options.planted)
     with tempfile.TemporaryDirectory(prefix="cnngen-fuzz-") as name:
         folder = Path(name)
         try:
@@ -283,6 +303,19 @@ def _check_in_child(documents: Sequence[Document], options: Options, pipe: Any) 
         pipe.close()
 
 
+def _plant(edits: Sequence[Edit]) -> None:
+    render = emit.render_kernel
+
+    def edited(kernel: AnyKernel, symbol: str) -> str:
+        text = render(kernel, symbol)
+        for part, pattern, replacement in edits:
+            text = re.sub(pattern, replacement, text) if part in symbol else text
+        return text
+
+    if edits:
+        emit.render_kernel = edited
+
+
 def check_one(document: Document, options: Options) -> list[Failure]:
     """The failures of one network, found in a process of its own."""
     answer = _Child([document], options, limit=GROUP_LIMIT / 5).answer()
@@ -301,7 +334,7 @@ def _minimal(group: Group, number: int, failures: list[Failure], options: Option
     document = group.documents[number]
     isas = tuple(isa for isa in options.isas if any(failure.where.startswith(f"{isa},") for failure in failures))
     witnesses = options.witnesses if any(failure.where == "onnx" for failure in failures) or not isas else ()
-    narrow = Options(isas or options.isas, options.kinds, witnesses, options.flags)
+    narrow = replace(options, isas=isas or options.isas, witnesses=witnesses)
     verdicts = {document.text: failures}
     end = time.monotonic() + options.shrink_limit
 
