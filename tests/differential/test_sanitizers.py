@@ -63,20 +63,24 @@ def program(tree: SourceTree, graph: Graph) -> str:
 @pytest.mark.parametrize("isa", host_isas())
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_program_with_the_network_runs_clean(name: str, isa: str, tmp_path: Path) -> None:
-    graph = NETWORKS[name]()
+    run_sanitized(NETWORKS[name](), isa, tmp_path)
+
+
+def run_sanitized(graph: Graph, isa: str, folder: Path) -> None:
+    """Build the graph, as it is, as a program with sanitizers; run it, and compare with the ordinary build."""
     tree = pipeline.sources(planned(graph, isa))
-    write_tree(tree, tmp_path)
-    (tmp_path / "main.c").write_text(program(tree, graph))
+    write_tree(tree, folder)
+    (folder / "main.c").write_text(program(tree, graph))
     options = ("-std=c11", *SANITIZE, *tree.flags, "-ffp-contract=off", "-I.")
-    cc(tmp_path, *options, "main.c", *tree.units, "-lm", "-o", "main")
+    cc(folder, *options, "main.c", *tree.units, "-lm", "-o", "main")
     x = feed(graph, "random")
     rng = np.random.default_rng(0)
     for array in x.values():  # a few numbers that conversions and tables of functions must not trip over
         np.put(array, rng.integers(array.size, size=2), [np.nan, -np.inf])
-    np.concatenate([x[tensor.name].reshape(-1) for tensor in graph.inputs]).tofile(tmp_path / "in")
+    np.concatenate([x[tensor.name].reshape(-1) for tensor in graph.inputs]).tofile(folder / "in")
     done = subprocess.run(
-        [tmp_path / "main", "in", "out"],
-        cwd=tmp_path,
+        [folder / "main", "in", "out"],
+        cwd=folder,
         env={**os.environ, "ASAN_OPTIONS": "detect_leaks=1:abort_on_error=0"},
         capture_output=True,
         text=True,
@@ -84,7 +88,7 @@ def test_a_program_with_the_network_runs_clean(name: str, isa: str, tmp_path: Pa
         check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    got = np.fromfile(tmp_path / "out", np.float32)
+    got = np.fromfile(folder / "out", np.float32)
     with native(graph, isa, flags=("-O1",)) as net:
         results = net(x)
     expected = [results] if len(graph.outputs) == 1 else results

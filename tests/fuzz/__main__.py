@@ -63,7 +63,8 @@ def _line(result: campaign.Result) -> str:
     rate = result.seconds / result.networks if result.networks else 0.0
     return (
         f"{result.networks:,} networks in {result.seconds:.0f} s ({rate:.2f} s each), {tally.variants:,} builds, "
-        f"{tally.layers:,} layers ({tally.exact:,} bit for bit), {tally.warnings} warnings, {len(result.found)} failures"
+        f"{tally.layers:,} layers ({tally.exact:,} bit for bit), {tally.warnings} warnings, "
+        f"{len(result.found)} failures"
     )
 
 

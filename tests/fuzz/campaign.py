@@ -66,6 +66,10 @@ class Options:
     """Errors to print into kernels, to see whether they are found."""
 
 
+class OutOfTime(BaseException):  # noqa: N818  # no error: Hypothesis catches those
+    """Ends the search for a smaller network."""
+
+
 @dataclass(frozen=True)
 class Found:
     """A network that fails, made small, and why; `drawn` is what it was before."""
@@ -121,7 +125,7 @@ def shrink(
             smallest = document
             raise MismatchError
 
-    with suppress(MismatchError, HypothesisException):
+    with suppress(MismatchError, OutOfTime, HypothesisException):
         _explore(seed, number, kinds, test, Phase.shrink)
     return smallest
 
@@ -342,8 +346,10 @@ def _minimal(group: Group, number: int, failures: list[Failure], options: Option
         key = f"{candidate.text} {candidate.batches} {candidate.stored}"
         if candidate == document:
             return True
+        if time.monotonic() > end:
+            raise OutOfTime
         if key not in verdicts:
-            verdicts[key] = check_one(candidate, narrow) if time.monotonic() < end else []
+            verdicts[key] = check_one(candidate, narrow)
         return bool(verdicts[key])
 
     smallest = shrink(group.seed, group.first + number, options.kinds, document, fails)

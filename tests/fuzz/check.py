@@ -126,7 +126,7 @@ def onnx_differences(graph: Graph, xs: dict[str, Array]) -> Iterator[str]:
         for node in graph.nodes:
             inputs = [tensors[name] for name in node.inputs]
             found = bound(node, inputs)
-            slack = LIBRARY_ROUNDINGS * 2.0**-24 * (np.abs(found.value) + _other_terms(node, inputs))
+            slack = LIBRARY_ROUNDINGS * 2.0**-24 * (np.abs(found.value) + other_terms(node, inputs))
             limits = Bound(found.value, found.limit + slack, found.alarm + slack)
             comparison = Comparison.of(tensors[node.name], limits)
             if comparison.mismatches:
@@ -134,7 +134,7 @@ def onnx_differences(graph: Graph, xs: dict[str, Array]) -> Iterator[str]:
                 return
 
 
-def _other_terms(node: Node, inputs: Sequence[Array]) -> Array | float:
+def other_terms(node: Node, inputs: Sequence[Array]) -> Array | float:
     """What ONNX Runtime's errors are relative to, beside the result."""
     op = node.op
     if isinstance(op, BatchNorm):  # it rounds beta and mean * scale, where ours are one number

@@ -11,7 +11,7 @@ from cnngen.frontends.activations import ACTIVATIONS
 from cnngen.frontends.fields import PADDING_WORDS
 from cnngen.frontends.layers import LAYERS
 from cnngen.ir import Graph, Node
-from cnngen.ops import Concat, Conv2D, Pool2D
+from cnngen.ops import Concat, Conv2D, Conv2DTranspose, Elementwise, Pool2D
 from tests.fuzz.document import Document
 
 COMMON = ("name", "inputs", "repeat", "when")
@@ -42,6 +42,8 @@ SITUATIONS = (
     "depthwise",
     "depthwise multiplier",
     "residual addition",
+    "broadcast",
+    "output padding",
     "the same tensor twice",
     "concat of unequal producers",
     "concat of a concat",
@@ -155,6 +157,10 @@ def _node_situations(node: Node, graph: Graph, producers: dict[str, Node]) -> It
             yield "concat of unequal producers"
         if any(isinstance(producer.op, Concat) for producer in behind):
             yield "concat of a concat"
+    if isinstance(op, Elementwise) and len({tensor.shape for tensor in types}) > 1:
+        yield "broadcast"
+    if isinstance(op, Conv2DTranspose) and any(op.output_padding):
+        yield "output padding"
     if op.kind == "add" and any(isinstance(producer.op, Conv2D) for producer in behind):
         yield "residual addition"
     if op.kind == "flatten" and getattr(op, "order", "") == "chw" and len(shape) == 4 and math.prod(shape[1:3]) > 1:

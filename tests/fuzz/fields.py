@@ -237,6 +237,44 @@ def depthwise_conv2d(draw: Draw, x: TensorType) -> Fields:
     return _convolved(draw, fields)
 
 
+def conv2d_transpose(draw: Draw, x: TensorType) -> Fields:
+    _, height, width, channels = x.shape
+    form = pick(draw, None, "4 numbers", "same", "same_lower", "1 number", "2 numbers", "valid", "same_upper")
+    kernel, stride, dilation, extra, crops = [], [], [], [], []
+    for size in (height, width):
+        taps, spread = draw(st.integers(1, 4)), pick(draw, 1, 1, 2)
+        step = draw(st.integers(1, max(min(3, 24 // size), 1)))
+        whole = (size - 1) * step + spread * (taps - 1) + 1
+        begin = draw(st.integers(0, min((whole - 1) // 2, 3))) if form and "number" in form else 0
+        if form == "1 number" and crops:
+            begin = min(crops[0][0], (whole - 1) // 2)
+            crops[0] = (begin, begin)
+        end = draw(st.integers(0, min(whole - 1 - begin, 3))) if form == "4 numbers" else begin
+        kernel, stride, dilation = [*kernel, taps], [*stride, step], [*dilation, spread]
+        crops.append((begin, end))
+        extra.append(draw(st.integers(0, max(step, spread) - 1)) if one_in(draw, 2) else 0)
+    fields: Fields = {"kernel": pair(draw, *kernel)}
+    for name, values in (("stride", stride), ("dilation", dilation)):
+        if values != [1, 1] or one_in(draw, 8):
+            fields[name] = pair(draw, *values)
+    (top, bottom), (left, right) = crops
+    numbers = {"1 number": top, "2 numbers": [top, left], "4 numbers": [top, bottom, left, right]}
+    if form is not None:
+        fields["padding"] = numbers.get(form, form)
+    if (form is None or "same" not in form) and (any(extra) or one_in(draw, 8)):
+        fields["output_padding"] = pair(draw, *extra)
+    groups = pick(draw, 1, 1, *(count for count in range(2, channels + 1) if channels % count == 0))
+    pixels = math.prod((size * step + spread * taps) for size, step, spread, taps in zip(
+        (height, width), stride, dilation, kernel, strict=True))  # fmt: skip
+    most = min(MAX_ELEMENTS // pixels, MAX_MACS // (height * width * math.prod(kernel) * channels // groups))
+    fields["filters"] = pick(
+        draw, *([count for count in (groups, *CHANNELS) if count <= most and count % groups == 0] or [groups])
+    )
+    if groups > 1 or one_in(draw, 8):
+        fields["groups"] = groups
+    return _convolved(draw, fields)
+
+
 def pool(draw: Draw, x: TensorType) -> Fields:
     fields = Window(draw, x.shape[1:3], pooling=True).fields
     optional(draw, fields, "ceil_mode", lambda: draw(st.booleans()), odds=3)
@@ -293,7 +331,7 @@ def lrn(draw: Draw, x: TensorType) -> Fields:
     return fields
 
 
-def add(draw: Draw, x: TensorType) -> Fields:
+def elementwise(draw: Draw, x: TensorType) -> Fields:
     fields: Fields = {}
     optional(draw, fields, "activation", lambda: activation(draw))
     return fields
@@ -320,6 +358,7 @@ FIELDS: dict[str, Callable[[Draw, TensorType], Fields]] = {
     "max_pool": pool,
     "depthwise_conv2d": depthwise_conv2d,
     "avg_pool": avg_pool,
+    "conv2d_transpose": conv2d_transpose,
     "dense": dense,
     "flatten": flatten,
     "batch_norm": batch_norm,
@@ -329,7 +368,8 @@ FIELDS: dict[str, Callable[[Draw, TensorType], Fields]] = {
     "global_avg_pool": nothing,
     "global_max_pool": nothing,
     "dropout": dropout,
-    "add": add,
+    "prelu": nothing,
+    **dict.fromkeys(("add", "mul", "maximum", "minimum", "sub", "div"), elementwise),
     "concat": nothing,
     **{kind: (lambda draw, x, kind=kind: function_fields(draw, kind)) for kind in ACTIVATIONS},
 }
@@ -338,6 +378,7 @@ FIELDS: dict[str, Callable[[Draw, TensorType], Fields]] = {
 IMAGES_ONLY = frozenset(
     {
         "conv2d",
+        "conv2d_transpose",
         "depthwise_conv2d",
         "max_pool",
         "avg_pool",

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 from hypothesis import strategies as st
 
 from cnngen.frontends.layers import LAYERS, Options
@@ -144,15 +145,39 @@ def _source(draw: Draw, tensors: Sequence[Tensor]) -> Tensor:
     return tensors[-1 - back]
 
 
-def _partners(tensors: Sequence[Tensor], kind: str, first: Tensor) -> list[Tensor]:
-    """What `kind` can join with `first`, the last one first, and `first` itself at the end."""
-    shape = first.type.shape
-    fits = [
-        tensor
-        for tensor in reversed(tensors)
-        if (tensor.type.shape == shape if kind != "concat" else tensor.type.shape[:-1] == shape[:-1])
-    ]
-    return [tensor for tensor in fits if tensor is not first] + [first]
+def _joined(draw: Draw, net: Net, kind: str, first: Tensor) -> list[Tensor]:
+    """`first`, and what `kind` can join with it: channels of images of one size, or sizes that broadcast."""
+    inputs, shape = [first], first.type.shape
+    for _ in range(1 if kind in ("sub", "div") else draw(st.integers(1, 3))):
+        if kind == "concat":
+            fits = [tensor for tensor in reversed(net.tensors) if tensor.type.shape[:-1] == shape[:-1]]
+        else:
+            fits = [tensor for tensor in reversed(net.tensors) if _broadcasts(tensor.type.shape, shape)]
+        inputs.append(pick(draw, *(tensor for tensor in fits if tensor is not first), first))
+        if kind != "concat":
+            shape = np.broadcast_shapes(shape, inputs[-1].type.shape)
+    if len(inputs) == 2 and kind != "concat" and one_in(draw, 3):
+        inputs.reverse()
+    if kind in ("mul", "div"):
+        # What is multiplied again and again overflows; a quotient near zero has no useful bound end to end.
+        inputs[1] = _gate(draw, net, inputs[1])
+        inputs = inputs[:2]
+    while kind == "concat" and sum(math.prod(tensor.type.shape) for tensor in inputs) > 2 * MAX_ELEMENTS:
+        inputs.pop()
+    return inputs
+
+
+def _gate(draw: Draw, net: Net, source: Tensor) -> Tensor:
+    """A layer whose results are positive and moderate, and that reads `source`."""
+    kind, fields = pick(draw, ("clip", {"minimum": 0.5, "maximum": 2.0}), ("sigmoid", {}), ("softmax", {}))
+    if kind == "softmax":
+        kind, fields = "hard_sigmoid", {"alpha": 0.0, "beta": 0.75}
+    _append(draw, net, kind, dict(fields), [source], plain=True)
+    return net.tensors[-1]
+
+
+def _broadcasts(a: tuple[int, ...], b: tuple[int, ...]) -> bool:
+    return len(a) == len(b) and all(i == j or 1 in (i, j) for i, j in zip(a, b, strict=True))
 
 
 @st.composite
@@ -175,12 +200,10 @@ def _step(draw: Draw, net: Net, kinds: tuple[str, ...], last: bool = False) -> b
     kind = pick(draw, *_possible(kinds, source.type))
     inputs = [source]
     if kind in SEVERAL:
-        inputs += [pick(draw, *_partners(net.tensors, kind, source)) for _ in range(draw(st.integers(1, 3)))]
-        while kind == "concat" and sum(math.prod(tensor.type.shape) for tensor in inputs) > 2 * MAX_ELEMENTS:
-            inputs.pop()
+        inputs = _joined(draw, net, kind, source)
         if len(inputs) < 2:
             return True
-    _append(draw, net, kind, FIELDS[kind](draw, source.type), inputs)
+    _append(draw, net, kind, FIELDS[kind](draw, inputs[0].type), inputs)
     return True
 
 
@@ -193,8 +216,8 @@ def _possible(kinds: Sequence[str], x: TensorType) -> list[str]:
     return sorted(fits, key=list(kinds).index) + usual
 
 
-def _append(draw: Draw, net: Net, kind: str, fields: Fields, inputs: list[Tensor]) -> None:
-    """Add a layer, with the fields that every layer takes."""
+def _append(draw: Draw, net: Net, kind: str, fields: Fields, inputs: list[Tensor], *, plain: bool = False) -> None:
+    """Add a layer, with the fields that every layer takes; a `plain` one is not left out or repeated."""
     types = [tensor.type for tensor in inputs]
     output = net.infer(kind, fields, types)
     common: Fields = {}
@@ -205,14 +228,14 @@ def _append(draw: Draw, net: Net, kind: str, fields: Fields, inputs: list[Tensor
         common["name"] = explicit
         net.names.add(explicit)
     repeat = None
-    if one_in(draw, 12):
+    if not plain and one_in(draw, 12):
         repeat = (
             pick(draw, 1, 2, 3, 0)
             if len(inputs) == 1 and _repeats(net, kind, fields, types[0], output)
             else pick(draw, 1, 0)
         )
         common["repeat"] = repeat
-    if one_in(draw, 15):
+    if not plain and one_in(draw, 15):
         common["when"] = draw(st.booleans())
     left_out = repeat == 0 or common.get("when") is False
     if inputs[0] is not net.tensors[-1] or len(inputs) > 1 or not net.chained or one_in(draw, 8):
