@@ -66,7 +66,7 @@ class Options:
     """Errors to print into kernels, to see whether they are found."""
 
 
-class OutOfTime(BaseException):  # noqa: N818  # no error: Hypothesis catches those
+class OutOfTime(BaseException):  # no error: Hypothesis catches those
     """Ends the search for a smaller network."""
 
 

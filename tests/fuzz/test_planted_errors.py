@@ -73,7 +73,7 @@ def test_a_hang_ends() -> None:
     pooled = document.Document(
         {"cnngen": 1, "input": {"shape": [2, 2, 1]}, "weights": "random", "layers": [{"max_pool": {"kernel": 2}}]}
     )
-    options = replace(FAST, planted=(("max_pool", r"float \*y = ", 'for (;;) __asm__(""); float *y = '),))
+    options = replace(FAST, planted=(("max_pool", r"float \*y = ", 'for (;;) {\n__asm__("");\n}\nfloat *y = '),))
     child = campaign._Child([pooled], options, limit=20)
     assert child.answer().crash == "took too long: it hangs"
     assert child.process.exitcode == -signal.SIGKILL
