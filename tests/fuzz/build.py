@@ -2,9 +2,8 @@
 
 All networks of a group that are for one ISA make one library, whatever their batch sizes and numbers of threads.
 Its unit includes the sources of each network as `cnngen.compile` prints them, and is built by the same function
-with the same flags; what differs from a user's build is that the compiler sees several networks in one unit. The
-kernels of one and of two threads have the same text, which is checked, and are compiled once; what calls them is
-compiled for both.
+with the same flags; what differs from a user's build is that the compiler sees several networks in one unit.
+Kernels that have the same text for one and for two threads are compiled once.
 """
 
 from __future__ import annotations
@@ -57,27 +56,25 @@ def build(
     group = _Group(f"fuzz_{isa.replace('-', '_').replace('.', '')}")
     plans = []
     for number, batch, graph in graphs:
-        optimised = replace(optimise(graph), name=f"net{number}_b{batch}")
-        trees = {}
+        optimised = optimise(graph)
+        one: SourceTree | None = None
         for threads in THREADS:
-            plan = plan_graph(optimised, target(isa, threads))
-            trees[threads] = pipeline.sources(plan)
+            named = replace(optimised, name=f"net{number}_b{batch}_t{threads}")
+            plan = plan_graph(named, target(isa, threads))
+            tree = pipeline.sources(plan)
+            group.add(tree, one)
+            one = one or tree
             plans.append((number, batch, threads, plan, graph))
-        group.add(trees)
     library = toolchain.build(group.tree(flags), find_compiler(), folder, jobs=1)
     said = (folder / "build.log").read_text()
     if "warning:" in said:
         raise BuildWarningError(said[-4000:])
     variants = []
     for number, batch, threads, plan, graph in plans:
-        loaded = loader.load(library, _symbol(plan.name, threads), len(plan.graph.inputs), len(plan.graph.outputs))
+        loaded = loader.load(library, plan.name, len(plan.graph.inputs), len(plan.graph.outputs))
         stages = Stages(graph, plan)
         variants.append(Variant(number, batch, isa, threads, Network(Interface.of(stages), loaded, stages)))
     return variants
-
-
-def _symbol(name: str, threads: int) -> str:
-    return name if threads == 1 else f"{name}_t{threads}"
 
 
 class _Group:
@@ -92,42 +89,32 @@ class _Group:
         self.flags: dict[str, None] = {}
         self.links: dict[str, None] = {}
 
-    def add(self, trees: dict[int, SourceTree]) -> None:
-        """Add one network, given its sources for each number of threads."""
-        first, *others = trees.values()
-        name = first.name
-        for path, text in first.files.items():
-            shared = "" if path in SHARED else f"{name}/"
-            self.files[f"{shared}{path}"] = text
-            if path != f"{name}.c":
-                assert all(_body(tree.files[path]) == _body(text) for tree in others), f"{path} depends on the threads"
-        for tree in trees.values():
-            self.flags |= dict.fromkeys(tree.flags)
-            self.links |= dict.fromkeys(tree.links)
-            assert all((tree.blobs[path] == blob).all() for path, blob in first.blobs.items())
-        own = "\n".join(text for path, text in first.files.items() if path not in SHARED and path != f"{name}.c")
-        symbols = dict.fromkeys(_FUNCTION.findall(own))
-        self.lines += [f"#define {symbol} {name}_{symbol}" for symbol in symbols]
-        self.lines += [f'#include "{name}/{unit}"' for unit in first.units if "_steps_" in unit]
-        self.lines += [f"#undef {symbol}" for symbol in symbols]
-        for threads, tree in trees.items():
-            self._main(name, threads, tree)
-        self.blobs |= first.blobs
-        if first.blobs:
-            self.weights.append(first.files[f"{name}_weights.S"])
-
-    def _main(self, name: str, threads: int, tree: SourceTree) -> None:
-        """The functions that the caller sees, under a name of their own for each number of threads."""
-        path = f"{name}/main_{threads}.c"
-        self.files[path] = tree.files[f"{name}.c"]
-        renamed = {"run_steps": f"{name}_t{threads}_inner"}
-        if threads > 1:
-            renamed |= {
-                f"{name}_{part}": f"{_symbol(name, threads)}_{part}" for part in ("run", "run_steps", "arena_size")
-            }
-        self.lines += [f"#define {old} {new}" for old, new in renamed.items()]
-        self.lines += [f'#include "{path}"']
-        self.lines += [f"#undef {old}" for old in (*renamed, "WEIGHTS", "PUBLIC")]
+    def add(self, tree: SourceTree, before: SourceTree | None) -> None:
+        """Add one network. Its kernels that are in `before`, too, word for word, are compiled once."""
+        name = tree.name
+        symbols: dict[str, str] = {}
+        shared = []
+        for path, text in tree.files.items():
+            self.files[path if path in SHARED else f"{name}/{path}"] = text
+            if path in SHARED:
+                continue
+            same = before is not None and path.startswith("kernels/") and before.files.get(path) == text
+            owner = before.name if before is not None and same else name
+            symbols |= dict.fromkeys(_FUNCTION.findall(text), owner)
+            shared += [path] * same
+        self.lines += [f"#define {symbol} {owner}_{symbol}" for symbol, owner in symbols.items()]
+        for unit in tree.units:
+            if not unit.endswith(".c"):
+                continue
+            for path in shared:
+                self.files[f"{name}/{unit}"] = self.files[f"{name}/{unit}"].replace(f'#include "{path}"\n', "")
+            self.lines.append(f'#include "{name}/{unit}"')
+        self.lines += [f"#undef {symbol}" for symbol in (*symbols, "WEIGHTS", "PUBLIC")]
+        self.flags |= dict.fromkeys(tree.flags)
+        self.links |= dict.fromkeys(tree.links)
+        self.blobs |= tree.blobs
+        if tree.blobs:
+            self.weights.append(tree.files[f"{name}_weights.S"])
 
     def tree(self, flags: Sequence[str]) -> SourceTree:
         """The sources of the whole group."""
@@ -144,11 +131,6 @@ class _Group:
             (*self.flags, *flags),
             tuple(self.links),
         )
-
-
-def _body(text: str) -> str:
-    """Generated text without its first line, which names the number of threads."""
-    return text.split("\n", 1)[1]
 
 
 __all__ = ["THREADS", "BuildWarningError", "Variant", "build"]

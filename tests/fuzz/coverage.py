@@ -70,7 +70,8 @@ def _values(name: str, annotation: Any) -> list[str]:
     if name == "activation":
         return [*ACTIVATIONS, "none"]
     if name == "padding":
-        return [*PADDING_WORDS, "one number", "2 numbers", "4 numbers"]
+        words = PADDING_WORDS if "Literal" in str(annotation) else ()
+        return [*words, "one number", "2 numbers", "4 numbers"]
     if annotation is bool:
         return ["True", "False"]
     choices = [value for part in (annotation, *get_args(annotation)) for value in get_args(part)]

@@ -312,6 +312,25 @@ def upsample(draw: Draw, x: TensorType) -> Fields:
     return {"scale": pair(draw, height, draw(st.integers(1, min(max(most // height, 1), 3))))}
 
 
+def pad(draw: Draw, x: TensorType) -> Fields:
+    _, height, width, _ = x.shape
+    fields: Fields = {}
+    optional(draw, fields, "mode", lambda: pick(draw, "constant", "reflect", "edge"))
+    reflect = fields.get("mode") == "reflect"
+    # A mirrored border has to lie in the image.
+    rows, columns = (min(size - 1, 3) if reflect else 3 for size in (height, width))
+    top, left = draw(st.integers(0, rows)), draw(st.integers(0, columns))
+    form = draw(st.integers(0, 2))
+    if form == 0:
+        fields["padding"] = min(top, left)
+    elif form == 1:
+        fields["padding"] = [top, left]
+    else:
+        fields["padding"] = [top, draw(st.integers(0, rows)), left, draw(st.integers(0, columns))]
+    optional(draw, fields, "value", lambda: number(draw, "pad", "value"), odds=3)
+    return fields
+
+
 def dense(draw: Draw, x: TensorType) -> Fields:
     fields: Fields = {"units": pick(draw, *(count for count in CHANNELS if count * x.shape[1] <= 8000 or count == 1))}
     return _convolved(draw, fields)
@@ -363,6 +382,7 @@ FIELDS: dict[str, Callable[[Draw, TensorType], Fields]] = {
     "flatten": flatten,
     "batch_norm": batch_norm,
     "upsample": upsample,
+    "pad": pad,
     "lrn": lrn,
     "softmax": nothing,
     "global_avg_pool": nothing,
@@ -385,6 +405,7 @@ IMAGES_ONLY = frozenset(
         "global_avg_pool",
         "global_max_pool",
         "upsample",
+        "pad",
         "lrn",
     }
 )
