@@ -102,7 +102,7 @@ class _Group:
             owner = before.name if before is not None and same else name
             symbols |= dict.fromkeys(_FUNCTION.findall(text), owner)
             shared += [path] * same
-        self.lines += [f"#define {symbol} {owner}_{symbol}" for symbol, owner in symbols.items()]
+        self.lines += [f"#define {symbol} {owner}_own_{symbol}" for symbol, owner in symbols.items()]
         for unit in tree.units:
             if not unit.endswith(".c"):
                 continue
