@@ -309,7 +309,9 @@ def avg_pool(draw: Draw, x: TensorType) -> Fields:
 def upsample(draw: Draw, x: TensorType) -> Fields:
     most = max(MAX_ELEMENTS // math.prod(x.shape[1:]), 1)
     height = draw(st.integers(1, min(most, 3)))
-    return {"scale": pair(draw, height, draw(st.integers(1, min(max(most // height, 1), 3))))}
+    fields: Fields = {"scale": pair(draw, height, draw(st.integers(1, min(max(most // height, 1), 3))))}
+    optional(draw, fields, "mode", lambda: pick(draw, "nearest", "bilinear"))
+    return fields
 
 
 def pad(draw: Draw, x: TensorType) -> Fields:

@@ -74,7 +74,7 @@ def test_a_hang_ends() -> None:
         {"cnngen": 1, "input": {"shape": [2, 2, 1]}, "weights": "random", "layers": [{"max_pool": {"kernel": 2}}]}
     )
     options = replace(FAST, planted=(("max_pool", r"float \*y = ", 'for (;;) {\n__asm__("");\n}\nfloat *y = '),))
-    child = campaign._Child([pooled], options, limit=20)
+    child = campaign._Child([pooled], options, limit=8)
     assert child.answer().crash == "took too long: it hangs"
     assert child.process.exitcode == -signal.SIGKILL
 
