@@ -364,6 +364,20 @@ def flatten(draw: Draw, x: TensorType) -> Fields:
     return fields
 
 
+def reshape(draw: Draw, x: TensorType) -> Fields:
+    elements = math.prod(x.shape[1:])
+    first = pick(draw, *_divisors(elements))
+    second = pick(draw, *_divisors(elements // first))
+    sizes = [first, second, elements // first // second] if draw(st.booleans()) else [elements]
+    if one_in(draw, 3):
+        sizes[draw(st.integers(0, len(sizes) - 1))] = -1
+    return {"shape": sizes, **flatten(draw, x)}
+
+
+def _divisors(number: int) -> list[int]:
+    return [divisor for divisor in range(1, number + 1) if number % divisor == 0]
+
+
 def dropout(draw: Draw, x: TensorType) -> Fields:
     fields: Fields = {}
     optional(draw, fields, "rate", lambda: pick(draw, 0.5, 0.0, 0.2))
@@ -382,6 +396,7 @@ FIELDS: dict[str, Callable[[Draw, TensorType], Fields]] = {
     "conv2d_transpose": conv2d_transpose,
     "dense": dense,
     "flatten": flatten,
+    "reshape": reshape,
     "batch_norm": batch_norm,
     "upsample": upsample,
     "pad": pad,

@@ -33,6 +33,18 @@ from tests.fuzz.fields import (
 )
 
 MAX_LAYERS = 12
+USUAL = (
+    "conv2d",
+    "conv2d",
+    "conv2d_transpose",
+    "depthwise_conv2d",
+    "concat",
+    "add",
+    "max_pool",
+    "flatten",
+    *["dense"] * 6,
+)
+"""Kinds that are drawn more often than others, where the input allows them."""
 SIDES = (1, 4, 2, 3, 5, 6, 7, 8, 9, 11)
 IMAGE_CHANNELS = (1, 3, 2, 4, 5, 8, 16, 17, 9)
 NAMES = ("größe", "a b", "no", "-1", "*/ x", "end/", "input_1", "1e3", "x: y", "$f", "conv2d_1", "#", "q'\"")
@@ -101,7 +113,7 @@ def documents(draw: Draw, kinds: tuple[str, ...] = tuple(FIELDS)) -> Document:
     written = {name: {"shape": list(_outer(shape, layout)), **stated} for name, shape in inputs.items()}
     spec["input"] = written["input"] if list(inputs) == ["input"] else written
     tensors = [Tensor(name, TensorType((1, *shape))) for name, shape in inputs.items()]
-    net = Net(Options("chw" if order == "chw" else "hwc"), tensors, Blocks(), chained=len(inputs) == 1)
+    net = Net(Options("chw" if order == "chw" else "hwc", layout), tensors, Blocks(), chained=len(inputs) == 1)
     net.names |= set(inputs)
     first = len(tensors)
     while len(net.tensors) - first < MAX_LAYERS and draw(_step(net, kinds)):
@@ -210,9 +222,7 @@ def _step(draw: Draw, net: Net, kinds: tuple[str, ...], last: bool = False) -> b
 def _possible(kinds: Sequence[str], x: TensorType) -> list[str]:
     """Kinds that take such an input; the usual ones of a network stand several times."""
     fits = [kind for kind in kinds if kind not in (FEATURES_ONLY if len(x.shape) == 4 else IMAGES_ONLY)]
-    usual = [
-        kind for kind in ("conv2d", "conv2d", "depthwise_conv2d", "concat", "add", "max_pool", "dense") if kind in fits
-    ]
+    usual = [kind for kind in USUAL if kind in fits]
     return sorted(fits, key=list(kinds).index) + usual
 
 
