@@ -18,7 +18,8 @@ class SourceTree:
     """Sources of one network, relative to the folder they will be written to.
 
     `files` are texts, `blobs` are written byte for byte (packed weights), `units` names the files
-    that the compiler is called on, `flags` and `links` are its options when compiling and linking.
+    that the compiler is called on, `flags` and `links` are its options when compiling and linking, and
+    `standard` the language.
     """
 
     name: str
@@ -27,6 +28,7 @@ class SourceTree:
     units: tuple[str, ...]
     flags: tuple[str, ...]
     links: tuple[str, ...] = ()
+    standard: str = "c11"
 
     @cached_property
     def digest(self) -> bytes:
@@ -38,7 +40,7 @@ class SourceTree:
             total.update(len(data).to_bytes(8, "little") + data)
 
         texts = [word for item in sorted(self.files.items()) for word in item]
-        for group in ([self.name], self.units, self.flags, self.links, texts):
+        for group in ([self.name, self.standard], self.units, self.flags, self.links, texts):
             add(b"%d" % len(group))
             for text in group:
                 add(text.encode())

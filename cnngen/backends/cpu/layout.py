@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
@@ -108,14 +108,20 @@ def _reach_of_phases(op: Conv2DTranspose, axis: int, size: int, positions: int) 
     return max(-first, 0), max(last - size + 1, 0)
 
 
-def lay_out(graph: Graph) -> Layout:
-    """Decide where every tensor of `graph` lies."""
+def lay_out(
+    graph: Graph, halo: Callable[[Graph, Node], Halo] = halo_of, *, converted: bool = False
+) -> Layout:
+    """Decide where every tensor of `graph` lies.
+
+    `halo` says which zero pixels a node reads around its first input. With `converted` the arena holds
+    another type than the caller's arrays: all inputs are staged and all outputs copied.
+    """
     home = _homes(graph)
     halos: dict[str, Halo] = {}
     for node in graph.nodes:
         if node.inputs:
             root = home[node.inputs[0]]
-            old, new = halos.get(root, NO_HALO), halo_of(graph, node)
+            old, new = halos.get(root, NO_HALO), halo(graph, node)
             halos[root] = (max(old[0], new[0]), max(old[1], new[1]), max(old[2], new[2]), max(old[3], new[3]))
     # A flattened tensor must be dense: where its source has a halo, or is a slice, it is a copy.
     aliases = set()
@@ -132,18 +138,18 @@ def lay_out(graph: Graph) -> Layout:
     staged, copied = set(), set()
 
     def in_arena(name: str) -> View:
-        halo = halos.get(name, NO_HALO)
-        buffers.append(Room(as_image(graph.types[name]), halo))
-        return View.packed("arena", len(buffers) - 1, graph.types[name], halo)
+        around = halos.get(name, NO_HALO)
+        buffers.append(Room(as_image(graph.types[name]), around))
+        return View.packed("arena", len(buffers) - 1, graph.types[name], around)
 
     for index, tensor in enumerate(graph.inputs):
-        if any(halos.get(tensor.name, NO_HALO)):
+        if converted or any(halos.get(tensor.name, NO_HALO)):
             staged.add(tensor.name)
             views[tensor.name] = in_arena(tensor.name)
         else:
             views[tensor.name] = View.packed("input", index, tensor.type)
 
-    direct = _direct_outputs(graph, home, halos, aliases)
+    direct = {} if converted else _direct_outputs(graph, home, halos, aliases)
 
     def place(name: str) -> View:
         """The view of a tensor that a node computes; hosts are placed with their first slice."""

@@ -26,7 +26,6 @@ from cnngen.errors import ToolchainError
 __all__ = ["Compiler", "build", "commands", "find_compiler", "time_limit"]
 
 BASE_FLAGS = (
-    "-std=c11",
     "-O3",
     "-fPIC",
     "-fvisibility=hidden",
@@ -146,7 +145,7 @@ def commands(tree: SourceTree, compiler: Compiler) -> tuple[list[tuple[str, ...]
     for name in (tree.name, *tree.units):
         check_name(name)
     flags = tree.flags
-    base: tuple[str, ...] = BASE_FLAGS
+    base: tuple[str, ...] = (f"-std={tree.standard}", *BASE_FLAGS)
     if compiler.kind == "zig":
         # Without a CPU `zig cc` compiles for the one it runs on; and it writes x86_64_v3 where others write x86-64-v3.
         base = (*base, "-mcpu=baseline")

@@ -1,0 +1,60 @@
+"""Packing: the weights of a graph in the order and precision in which the CUDA kernels read them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from cnngen.backends.cuda.kernels import AnyKernel, GemmConvKernel
+from cnngen.backends.cuda.plan import CudaPlan
+from cnngen.backends.cuda.target import Precision
+from cnngen.errors import PlanError
+from cnngen.ir import Array, Graph, Node
+
+
+def pack(plan: CudaPlan, graph: Graph | None = None) -> Array:
+    """The blob for `plan` in units of four bytes, with the weights of `graph` (default: the planned one)."""
+    nodes = {node.name: node for node in (graph or plan.graph).nodes}
+    blob = np.zeros(plan.blob_floats, np.float32)
+    for step in plan.steps:
+        for call in step.calls:
+            if not call.params:
+                continue
+            arrays = pack_kernel(call.kernel, nodes[step.node])
+            for offset, size, array in zip(call.params, call.kernel.parameter_sizes, arrays, strict=True):
+                words = np.ascontiguousarray(array).reshape(-1).view(np.float32)
+                if words.size != size:
+                    raise PlanError(f"packed {words.size} words, planned {size}", layer=step.node)
+                blob[offset : offset + size] = words
+    return blob
+
+
+def pack_kernel(kernel: AnyKernel, node: Node) -> list[Array]:
+    """The parameter arrays of one kernel, in the order of its arguments."""
+    match kernel:
+        case GemmConvKernel():
+            return _pack_conv(kernel, node)
+        case _:
+            return []
+
+
+def _pack_conv(kernel: GemmConvKernel, node: Node) -> list[Array]:
+    """Weights [group][channel][tap] with zeros up to whole tiles, and biases [group][channel]."""
+    weight = node.weights["weight"].reshape(kernel.taps, kernel.groups, kernel.group_outputs).transpose(1, 2, 0)
+    packed = np.zeros((kernel.groups, kernel.padded_channels, kernel.padded_taps), np.float32)
+    packed[:, : kernel.group_outputs, : kernel.taps] = weight
+    return [stored(packed, kernel.precision), *([node.weights["bias"]] if "bias" in node.weights else [])]
+
+
+def stored(array: Array, precision: Precision) -> Array:
+    """Factors of products as the kernels multiply them: rounded to the precision once, here."""
+    if precision.name == "tf32":
+        return round_to_tf32(array)
+    return array.astype(precision.dtype)
+
+
+def round_to_tf32(array: Array) -> Array:
+    """To 11 significant bits, ties away from zero, as the GPU's own conversion (PTX cvt.rna.tf32.f32)."""
+    bits = np.ascontiguousarray(array, np.float32).view(np.uint32)
+    finite = (bits & 0x7F800000) != 0x7F800000
+    rounded = np.where(finite, (bits + np.uint32(0x1000)) & np.uint32(0xFFFFE000), bits)
+    return rounded.astype(np.uint32).view(np.float32).reshape(array.shape)

@@ -1,0 +1,142 @@
+"""Planning: which CUDA kernel computes each node, with which tile, and where every tensor lies on the device.
+
+`plan_graph` decides everything; what comes after only prints and packs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from cnngen.backends.cpu.layout import Layout, lay_out
+from cnngen.backends.cuda.kernels import AnyKernel
+from cnngen.backends.cuda.lower import copy, lower
+from cnngen.backends.cuda.target import CudaTarget
+from cnngen.errors import PlanError
+from cnngen.ir import Graph, Node
+from cnngen.ops import Concat
+from cnngen.plan.memory import ALIGNMENT, NO_HALO, Arena, Halo, View, verify_arena
+
+
+@dataclass(frozen=True)
+class Call:
+    """One launch of a kernel: what it reads, its packed parameters (offsets in the blob), what it writes."""
+
+    kernel: AnyKernel
+    reads: tuple[View, ...]
+    params: tuple[int, ...]
+    write: View
+
+
+@dataclass(frozen=True)
+class Step:
+    """The launches of one node; `node` is the graph node (or graph input or output) they belong to."""
+
+    node: str
+    title: str
+    calls: tuple[Call, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class CudaPlan:
+    """A network, ready to be printed as CUDA. `views` says where every tensor of the graph lies."""
+
+    name: str
+    graph: Graph
+    target: CudaTarget
+    steps: tuple[Step, ...]
+    views: Mapping[str, View]
+    arena: Arena
+    blob_floats: int
+
+    @property
+    def element(self) -> np.dtype[np.generic]:
+        """Type of the numbers in the arena."""
+        return self.target.precision.dtype
+
+    @property
+    def kernels(self) -> dict[AnyKernel, str]:
+        """Every distinct kernel with its symbol, in order of first use."""
+        symbols: dict[AnyKernel, str] = {}
+        taken: set[str] = set()
+        for step in self.steps:
+            for call in step.calls:
+                if call.kernel not in symbols:
+                    base = f"{call.kernel.label}__{call.kernel.precision.name}"
+                    symbol, number = base, 2
+                    while symbol in taken:
+                        symbol, number = f"{base}_{number}", number + 1
+                    taken.add(symbol)
+                    symbols[call.kernel] = symbol
+        return symbols
+
+    def steps_of(self, node: str) -> range:
+        """Numbers of the steps that compute `node`; empty where it is only another view."""
+        numbers = [i for i, step in enumerate(self.steps) if step.node == node]
+        return range(numbers[0], numbers[-1] + 1) if numbers else range(0)
+
+
+def plan_graph(graph: Graph, target: CudaTarget) -> CudaPlan:
+    """Plan `graph`, which must be optimised and verified, for `target`."""
+    layout = lay_out(graph, _no_halo, converted=target.precision.name == "fp16")
+    steps: list[Step] = []
+    blob = 0
+    for tensor in graph.inputs:
+        if tensor.name in layout.staged:
+            kernel, reads, write = copy(layout.external_input(tensor.name), layout.views[tensor.name], target)
+            steps.append(Step(tensor.name, f"stage {tensor.name}: {tensor.type}", (Call(kernel, reads, (), write),)))
+    for node in graph.nodes:
+        if node.name in layout.aliases or _concat_in_place(node, layout):
+            continue
+        calls = []
+        for kernel, reads, write in lower(node, layout, target):
+            params = []
+            for size in kernel.parameter_sizes:
+                params.append(blob)
+                blob += -(-size // ALIGNMENT) * ALIGNMENT
+            calls.append(Call(kernel, reads, tuple(params), write))
+        steps.append(Step(node.name, describe(graph, node), tuple(calls)))
+    for index, name in enumerate(graph.outputs):
+        if index in layout.copied_outputs:
+            kernel, reads, write = copy(layout.views[name], View.packed("output", index, graph.types[name]), target)
+            steps.append(Step(f"output {index}", f"output {name}", (Call(kernel, reads, (), write),)))
+    views, arena, steps = layout.resolve(steps)
+    return verify_plan(CudaPlan(graph.name, graph, target, tuple(steps), views, arena, blob))
+
+
+def describe(graph: Graph, node: Node) -> str:
+    """One line on a node: op, inputs' and output's shape."""
+    inputs = ", ".join(str(graph.types[name]) for name in node.inputs)
+    return f"{node.op.kind} {node.name}: {inputs} -> {graph.types[node.name]}"
+
+
+def verify_plan(plan: CudaPlan) -> CudaPlan:
+    """Return `plan` if every launch fits the target, memory does not clash and parameters fit."""
+    verify_arena(plan.arena)
+    end = 0
+    for step in plan.steps:
+        for call in step.calls:
+            call.kernel.verify()
+            launch = call.kernel.launch
+            if launch.shared > plan.target.shared:
+                raise PlanError(f"{launch.shared} bytes of shared memory, {plan.target.shared} exist", layer=step.node)
+            if launch.grid[0] >= 1 << 31 or max(launch.grid[1:]) >= 1 << 16:
+                raise PlanError(f"a grid of {launch.grid} blocks is too large", layer=step.node)
+            for offset, size in zip(call.params, call.kernel.parameter_sizes, strict=True):
+                if offset < end or offset % ALIGNMENT:
+                    raise PlanError("parameter arrays overlap or are not aligned", layer=step.node)
+                end = offset + size
+    if end > plan.blob_floats:
+        raise PlanError("parameters exceed the blob")
+    return plan
+
+
+def _no_halo(graph: Graph, node: Node) -> Halo:
+    """CUDA kernels leave out what lies beyond the image."""
+    return NO_HALO
+
+
+def _concat_in_place(node: Node, layout: Layout) -> bool:
+    return isinstance(node.op, Concat) and all(layout.lies_in(name, node.name) for name in node.inputs)
