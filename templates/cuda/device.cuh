@@ -134,10 +134,31 @@ __device__ __forceinline__ void load4(float (&to)[4], const void *from)
     to[3] = four.w;
 }
 
-/* N numbers that are loaded and stored together. */
+/* The larger one; NaN where either is NaN. */
+__device__ __forceinline__ float max_nan(float a, float b)
+{
+    return a > b || a != a ? a : b;
+}
+
+/* N numbers that are loaded or stored together. */
 template <class T, int N>
 struct alignas(N * sizeof(T)) Pack {
     T values[N];
 };
+
+template <int N, class T>
+__device__ __forceinline__ Pack<T, N> load(const T *from)
+{
+    return *reinterpret_cast<const Pack<T, N> *>(from);
+}
+
+template <class T, int N>
+__device__ __forceinline__ void store(T *to, const float (&values)[N])
+{
+    Pack<T, N> pack;
+#pragma unroll
+    for (int i = 0; i < N; ++i) put(pack.values + i, values[i]);
+    *reinterpret_cast<Pack<T, N> *>(to) = pack;
+}
 
 #endif

@@ -209,3 +209,89 @@ class GemmConvKernel(CudaKernel):
             raise PlanError("a pipeline has two stages or more")
         if self.chunk % self.vector or self.group_inputs % self.vector:
             raise PlanError(f"vectors of {self.vector} do not fill chunks of {self.chunk} and {self.group_inputs} channels")
+
+
+@dataclass(frozen=True)
+class ReduceSplitsKernel(CudaKernel):
+    """Adds the partial sums of a convolution whose taps were shared out, in order, and finishes them."""
+
+    template: ClassVar[str] = "reduce_splits.cu.j2"
+    threads: ClassVar[int] = 256
+    splits: int
+    pixels: int
+    channels: int
+    out_size: tuple[int, int]
+    out_strides: Strides
+    residual_strides: Strides
+    output_type: str
+    has_bias: bool
+    has_residual: bool
+    epilogue: Epilogue
+
+    @property
+    def label(self) -> str:
+        return f"reduce_k{self.splits}_c{self.channels}_p{self.pixels}{self.epilogue.suffix}"
+
+    @property
+    def parameter_sizes(self) -> tuple[int, ...]:
+        return (self.channels,) if self.has_bias else ()
+
+    @property
+    def launch(self) -> Launch:
+        return Launch((ceil_div(self.pixels * self.channels, self.threads), 1, 1), self.threads)
+
+
+@dataclass(frozen=True)
+class DenseKernel(CudaKernel):
+    """Dense layer for few images: the weights stream past once, a warp for `rows` outputs.
+
+    `precision` is that of the weights in memory; its products are float32.
+    """
+
+    template: ClassVar[str] = "dense.cu.j2"
+    warps: ClassVar[int] = 4
+    rows: ClassVar[int] = 2
+    batch: int
+    inputs: int
+    units: int
+    in_strides: Strides
+    out_strides: Strides
+    input_type: str
+    output_type: str
+    has_bias: bool
+    epilogue: Epilogue
+
+    @property
+    def label(self) -> str:
+        return f"dense_c{self.inputs}_o{self.units}_n{self.batch}{self.epilogue.suffix}"
+
+    @property
+    def threads(self) -> int:
+        return 32 * self.warps
+
+    @property
+    def chunk(self) -> int:
+        """Weights that a lane reads at a time."""
+        return CHUNK_BYTES // self.element_bytes
+
+    @property
+    def padded_inputs(self) -> int:
+        return ceil_div(self.inputs, self.chunk) * self.chunk
+
+    @property
+    def padded_units(self) -> int:
+        outputs = self.warps * self.rows
+        return ceil_div(self.units, outputs) * outputs
+
+    @property
+    def parameter_sizes(self) -> tuple[int, ...]:
+        weights = self.padded_units * self.padded_inputs * self.element_bytes // 4
+        return (weights, self.units) if self.has_bias else (weights,)
+
+    @property
+    def parameter_types(self) -> tuple[str, ...]:
+        return (self.precision.element, "float") if self.has_bias else (self.precision.element,)
+
+    @property
+    def launch(self) -> Launch:
+        return Launch((self.padded_units // (self.warps * self.rows), 1, 1), self.threads)

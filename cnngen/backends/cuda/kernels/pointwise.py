@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
+from cnngen.backends.cpu.kernels.base import c_float
 from cnngen.backends.cuda.kernels.base import CudaKernel, Launch, Strides, ceil_div
 
 
@@ -32,3 +33,90 @@ class CopyKernel(CudaKernel):
     @property
     def launch(self) -> Launch:
         return Launch((ceil_div(self.elements, self.threads), 1, 1), self.threads)
+
+
+@dataclass(frozen=True)
+class LrnKernel(CudaKernel):
+    """Local response normalisation across channels, a thread for each element."""
+
+    template: ClassVar[str] = "lrn.cu.j2"
+    threads: ClassVar[int] = 256
+    shape: tuple[int, int, int, int]
+    in_strides: Strides
+    out_strides: Strides
+    input_type: str
+    output_type: str
+    size: int
+    alpha: float
+    beta: float
+    bias: float
+
+    @property
+    def label(self) -> str:
+        return f"lrn{self.size}_c{self.channels}_p{self.pixels}"
+
+    @property
+    def pixels(self) -> int:
+        return math.prod(self.shape[:3])
+
+    @property
+    def channels(self) -> int:
+        return self.shape[3]
+
+    @property
+    def size_hw(self) -> tuple[int, int]:
+        return self.shape[1], self.shape[2]
+
+    @property
+    def before(self) -> int:
+        """Channels of the window below the own one."""
+        return (self.size - 1) // 2
+
+    @property
+    def scale(self) -> str:
+        return c_float(self.alpha / self.size)
+
+    @property
+    def bias_literal(self) -> str:
+        return c_float(self.bias)
+
+    @property
+    def beta_literal(self) -> str:
+        return c_float(self.beta)
+
+    @property
+    def launch(self) -> Launch:
+        return Launch((ceil_div(math.prod(self.shape), self.threads), 1, 1), self.threads)
+
+
+@dataclass(frozen=True)
+class SoftmaxKernel(CudaKernel):
+    """Softmax over the channels, a warp for each pixel."""
+
+    template: ClassVar[str] = "softmax.cu.j2"
+    threads: ClassVar[int] = 128
+    shape: tuple[int, int, int, int]
+    in_strides: Strides
+    out_strides: Strides
+    input_type: str
+    output_type: str
+
+    @property
+    def label(self) -> str:
+        return f"softmax_c{self.channels}_p{self.pixels}"
+
+    @property
+    def pixels(self) -> int:
+        return math.prod(self.shape[:3])
+
+    @property
+    def channels(self) -> int:
+        return self.shape[3]
+
+    @property
+    def size_hw(self) -> tuple[int, int]:
+        return self.shape[1], self.shape[2]
+
+    @property
+    def launch(self) -> Launch:
+        return Launch((ceil_div(self.pixels, self.threads // 32), 1, 1), self.threads)

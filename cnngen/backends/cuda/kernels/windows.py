@@ -1,0 +1,139 @@
+"""Kernels that slide a window over each channel by itself: pooling and depthwise convolution."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from cnngen.backends.cuda.kernels.base import CudaKernel, Epilogue, Launch, Strides, ceil_div
+
+
+@dataclass(frozen=True)
+class PoolKernel(CudaKernel):
+    """Pooling over windows; a thread computes `vector` channels of one pixel."""
+
+    template: ClassVar[str] = "pool2d.cu.j2"
+    threads: ClassVar[int] = 128
+    reduction: Literal["max", "avg"]
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+    dilation: tuple[int, int]
+    padding: tuple[int, int, int, int]
+    count_include_pad: bool
+    batch: int
+    channels: int
+    in_size: tuple[int, int]
+    out_size: tuple[int, int]
+    in_strides: Strides
+    out_strides: Strides
+    input_type: str
+    output_type: str
+    vector: int
+
+    @property
+    def label(self) -> str:
+        (kh, kw), (oh, ow) = self.kernel, self.out_size
+        return f"{self.reduction}_pool_{kh}x{kw}s{self.stride[0]}_c{self.channels}_p{self.batch * oh * ow}"
+
+    @property
+    def vectors(self) -> int:
+        return self.channels // self.vector
+
+    @property
+    def items(self) -> int:
+        """Threads with something to do."""
+        return self.batch * self.out_size[0] * self.out_size[1] * self.vectors
+
+    @property
+    def launch(self) -> Launch:
+        return Launch((ceil_div(self.items, self.threads), 1, 1), self.threads)
+
+
+@dataclass(frozen=True)
+class GlobalPoolKernel(CudaKernel):
+    """Pooling over the whole image: a block for 32 channels of one image."""
+
+    template: ClassVar[str] = "global_pool.cu.j2"
+    rows: ClassVar[int] = 8
+    threads: ClassVar[int] = 256
+    reduction: Literal["max", "avg"]
+    batch: int
+    channels: int
+    size: tuple[int, int]
+    in_strides: Strides
+    out_strides: Strides
+    input_type: str
+    output_type: str
+
+    @property
+    def label(self) -> str:
+        return f"global_{self.reduction}_pool_{self.size[0]}x{self.size[1]}_c{self.channels}_n{self.batch}"
+
+    @property
+    def launch(self) -> Launch:
+        return Launch((ceil_div(self.channels, 32), self.batch, 1), self.threads, 4 * self.threads)
+
+
+@dataclass(frozen=True)
+class DepthwiseKernel(CudaKernel):
+    """Depthwise convolution; a thread computes `vector` channels of `span` pixels side by side.
+
+    Its products are float32 whatever the precision: there are few of them, and memory is the limit.
+    """
+
+    template: ClassVar[str] = "conv2d_depthwise.cu.j2"
+    threads: ClassVar[int] = 128
+    batch: int
+    channels: int
+    in_size: tuple[int, int]
+    out_size: tuple[int, int]
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+    dilation: tuple[int, int]
+    padding: tuple[int, int]
+    in_strides: Strides
+    out_strides: Strides
+    residual_strides: Strides
+    input_type: str
+    output_type: str
+    vector: int
+    span: int
+    has_bias: bool
+    has_residual: bool
+    epilogue: Epilogue
+
+    @property
+    def label(self) -> str:
+        (kh, kw), (oh, ow) = self.kernel, self.out_size
+        return f"dwconv2d_{kh}x{kw}s{self.stride[0]}_c{self.channels}_p{self.batch * oh * ow}{self.epilogue.suffix}"
+
+    @property
+    def parameter_sizes(self) -> tuple[int, ...]:
+        taps = self.kernel[0] * self.kernel[1] * self.padded_channels
+        return (taps, self.padded_channels) if self.has_bias else (taps,)
+
+    @property
+    def padded_channels(self) -> int:
+        return self.channels
+
+    @property
+    def columns(self) -> int:
+        """Pixels of an input row that a thread reads."""
+        return (self.span - 1) * self.stride[1] + self.dilation[1] * (self.kernel[1] - 1) + 1
+
+    @property
+    def spans(self) -> int:
+        """Threads along a row of the output."""
+        return ceil_div(self.out_size[1], self.span)
+
+    @property
+    def vectors(self) -> int:
+        return self.channels // self.vector
+
+    @property
+    def items(self) -> int:
+        return self.batch * self.out_size[0] * self.spans * self.vectors
+
+    @property
+    def launch(self) -> Launch:
+        return Launch((ceil_div(self.items, self.threads), 1, 1), self.threads)
