@@ -140,6 +140,11 @@ __device__ __forceinline__ float max_nan(float a, float b)
     return a > b || a != a ? a : b;
 }
 
+__device__ __forceinline__ float min_nan(float a, float b)
+{
+    return a < b || a != a ? a : b;
+}
+
 /* N numbers that are loaded or stored together. */
 template <class T, int N>
 struct alignas(N * sizeof(T)) Pack {

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
-from cnngen.backends.cpu.steps import Step
+from cnngen.plan.steps import Step
 from cnngen.ir import Graph, Node
 from cnngen.ops import Conv2D, Conv2DTranspose, Flatten, Identity
 from cnngen.plan.memory import NO_HALO, Arena, Buffer, Halo, View, as_image, assign_offsets
@@ -100,17 +100,7 @@ def halo_of(graph: Graph, node: Node) -> Halo:
     return (top, max(bottom, 0), left, max(right, 0))
 
 
-def _reach_of_phases(op: Conv2DTranspose, axis: int, size: int, positions: int) -> tuple[int, int]:
-    """How far the phases of a transposed convolution read beyond both ends of an input of `size` elements."""
-    phases = [phase for phase in op.phases(axis, positions) if phase.taps]
-    first = min((-phase.begin for phase in phases), default=0)
-    last = max((phase.count - 1 - phase.begin + phase.dilation * (len(phase.taps) - 1) for phase in phases), default=0)
-    return max(-first, 0), max(last - size + 1, 0)
-
-
-def lay_out(
-    graph: Graph, halo: Callable[[Graph, Node], Halo] = halo_of, *, converted: bool = False
-) -> Layout:
+def lay_out(graph: Graph, halo: Callable[[Graph, Node], Halo] = halo_of, *, converted: bool = False) -> Layout:
     """Decide where every tensor of `graph` lies.
 
     `halo` says which zero pixels a node reads around its first input. With `converted` the arena holds

@@ -12,7 +12,7 @@ import jinja2
 from cnngen import resources
 from cnngen.backends.cpu.emit import c_comment, c_identifier
 from cnngen.backends.cpu.target import ISAS, host_isas
-from cnngen.backends.cuda.kernels import AnyKernel, Launch
+from cnngen.backends.cuda.kernels import AnyKernel
 from cnngen.backends.cuda.plan import Call, CudaPlan
 from cnngen.backends.sources import SourceTree
 from cnngen.cache import private_folder
@@ -34,13 +34,20 @@ class LaunchText:
 
     @staticmethod
     def of(call: Call, symbol: str) -> LaunchText:
-        launch: Launch = call.kernel.launch
+        kernel, launch = call.kernel, call.kernel.launch
         params = tuple(
-            f"reinterpret_cast<const {kind} *>({_behind('call.weights', offset)})" if kind != "float"
-            else _behind("call.weights", offset)
-            for kind, offset in zip(call.kernel.parameter_types, call.params, strict=True)
-        )  # fmt: skip
-        arguments = (*map(_pointer, call.reads[:1]), *params, *map(_pointer, call.reads[1:]), _pointer(call.write))
+            _cast(_behind("call.weights", offset), "float", kind)
+            for kind, offset in zip(kernel.parameter_types, call.params, strict=True)
+        )
+        element = kernel.precision.element
+        reads = tuple(
+            _cast(_pointer(view), element, kernel.read_type(position)) if view.space == "arena" else _pointer(view)
+            for position, view in enumerate(call.reads)
+        )
+        write = _pointer(call.write)
+        if call.write.space == "arena":
+            write = _cast(write, element, kernel.output_type)
+        arguments = (*reads[:1], *params, *reads[1:], write)
         return LaunchText(symbol, launch.grid, launch.threads, launch.shared, arguments)
 
 
@@ -98,7 +105,9 @@ def emit_emulation(plan: CudaPlan, blob: Array, version: str) -> SourceTree:
         "element": plan.target.precision.element,
         "inputs": inputs,
         "outputs": outputs,
-        "signature": ", ".join([*(f"const float *{i}" for i in inputs), *(f"float *{o}" for o in outputs), "void *arena"]),
+        "signature": ", ".join(
+            [*(f"const float *{i}" for i in inputs), *(f"float *{o}" for o in outputs), "void *arena"]
+        ),
         "arena_bytes": plan.element.itemsize * plan.arena.size,
         "weight_floats": plan.blob_floats,
     }
@@ -119,6 +128,14 @@ def _assembly(name: str, floats: int) -> str:
     from cnngen.backends.cpu.emit import _render
 
     return _render("weights.S.j2", {"name": name, "weight_floats": floats, "banner": ""})
+
+
+def _cast(pointer: str, actual: str, wanted: str) -> str:
+    """`pointer` to numbers of type `actual` as one to `wanted`; const is added where it is missing."""
+    if actual == wanted:
+        return pointer
+    const = "const " if pointer.startswith("call.weights") else ""
+    return f"reinterpret_cast<{const}{wanted} *>({pointer})"
 
 
 def _pointer(view: View) -> str:

@@ -2,34 +2,106 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from typing import assert_never
 
 from cnngen.backends.cpu.layout import Layout
-from cnngen.backends.cuda.kernels import AnyKernel, CopyKernel, GemmConvKernel
-from cnngen.backends.cuda.kernels.base import Epilogue, ceil_div
+from cnngen.backends.cuda.kernels import (
+    AnyKernel,
+    CopyKernel,
+    DenseKernel,
+    DepthwiseKernel,
+    ElementwiseKernel,
+    Epilogue,
+    GemmConvKernel,
+    GlobalPoolKernel,
+    LrnKernel,
+    PoolKernel,
+    ReduceSplitsKernel,
+    SoftmaxKernel,
+    UpsampleKernel,
+)
+from cnngen.backends.cuda.kernels.base import ceil_div
 from cnngen.backends.cuda.kernels.convolution import ROW_BYTES
 from cnngen.backends.cuda.target import CudaTarget
 from cnngen.backends.cuda.tiling import choose_tile, vector_width
-from cnngen.errors import PlanError
-from cnngen.ir import Node
-from cnngen.ops import Concat, Conv2D, Dense, Flatten, Identity, Transpose
+from cnngen.ir import Node, TensorType
+from cnngen.ops import (
+    LRN,
+    Activate,
+    Add,
+    BatchNorm,
+    Concat,
+    Conv2D,
+    Dense,
+    Flatten,
+    GlobalPool2D,
+    Identity,
+    Pool2D,
+    Softmax,
+    Transpose,
+    Upsample,
+)
 from cnngen.plan.memory import View
 
 Lowered = tuple[AnyKernel, tuple[View, ...], View]
+Scratch = Callable[[int], View]
+"""Room in the arena for so many float32 numbers, for the time of one node."""
+
+STREAMED_IMAGES = 8
+"""A dense layer for up to so many images streams its weights; for more it is a matrix product."""
+DEPTHWISE_SPAN = 4
+"""Pixels side by side that a thread of a depthwise convolution computes."""
 
 
-def lower(node: Node, layout: Layout, target: CudaTarget) -> Iterator[Lowered]:
+def lower(node: Node, layout: Layout, target: CudaTarget, scratch: Scratch) -> Iterator[Lowered]:
     """The kernels of one node, in order, each with the views it reads and the view it writes."""
     op = node.op
     reads = tuple(layout.views[name] for name in node.inputs)
     write = layout.views[node.name]
     match op:
         case Conv2D():
-            yield from _convolution(op, reads, write, target)
+            if op.depthwise([TensorType(reads[0].shape)]) and op.filters == op.groups:
+                yield _depthwise(op, reads, write, target)
+            else:
+                yield from _convolution(op, reads, write, target, scratch)
         case Dense():
-            as_convolution = Conv2D(op.units, (1, 1), use_bias=op.use_bias, activation=op.activation)
-            yield from _convolution(as_convolution, reads, write, target)
+            yield from _dense(op, reads, write, target, scratch)
+        case Pool2D():
+            yield _pool(op, reads, write, target)
+        case GlobalPool2D():
+            yield _global_pool(op, reads, write, target)
+        case Activate():
+            yield elementwise("map", reads, write, target, Epilogue(op.activation))
+        case Add():
+            yield elementwise("add", reads, write, target, Epilogue(op.activation))
+        case BatchNorm():
+            yield elementwise("affine", reads, write, target, Epilogue())
+        case LRN():
+            types = c_type(reads[0], target), c_type(write, target)
+            lrn = LrnKernel(
+                target.precision,
+                write.shape,
+                reads[0].strides,
+                write.strides,
+                *types,
+                op.size,
+                op.alpha,
+                op.beta,
+                op.bias,
+            )
+            yield lrn, reads, write
+        case Softmax():
+            types = c_type(reads[0], target), c_type(write, target)
+            yield SoftmaxKernel(target.precision, write.shape, reads[0].strides, write.strides, *types), reads, write
+        case Upsample():
+            types = c_type(reads[0], target), c_type(write, target)
+            vector = _vector([*reads, write], target)
+            upsample = UpsampleKernel(
+                target.precision, write.shape, op.scale, reads[0].strides, write.strides, *types, vector
+            )
+            yield upsample, reads, write
         case Transpose():
             yield copy(_permuted(reads[0], op.axes), write, target)
         case Identity():
@@ -44,15 +116,33 @@ def lower(node: Node, layout: Layout, target: CudaTarget) -> Iterator[Lowered]:
                 if not layout.lies_in(name, node.name):
                     yield copy(read, slot, target)
         case _:
-            raise PlanError(f"the CUDA backend has no kernel for {op.kind}", layer=node.name)
+            assert_never(op)
 
 
 def copy(read: View, write: View, target: CudaTarget) -> Lowered:
     """A copy between two views of one shape, with the conversion where one side is the caller's."""
     kernel = CopyKernel(
-        target.precision, write.shape, read.strides, write.strides, c_type(read, target), c_type(write, target)
+        target.precision, read.shape, read.strides, write.strides, c_type(read, target), c_type(write, target)
     )
     return kernel, (read,), write
+
+
+def elementwise(operation: str, reads: Sequence[View], write: View, target: CudaTarget, epilogue: Epilogue) -> Lowered:
+    """The operation on tensors that are broadcast to the shape of `write`."""
+    strides = [tuple(0 if n == 1 else s for n, s in zip(r.shape, r.strides, strict=True)) for r in reads]
+    whole = [read for read in reads if read.shape[3] == write.shape[3]]
+    kernel = ElementwiseKernel(
+        target.precision,
+        write.shape,
+        tuple((a, b, c, r.strides[3] if r in whole else 0) for r, (a, b, c, _) in zip(reads, strides, strict=True)),
+        write.strides,
+        c_type(reads[0], target),
+        c_type(write, target),
+        _vector([*whole, write], target),
+        operation,
+        epilogue,
+    )
+    return kernel, tuple(reads), write
 
 
 def c_type(view: View, target: CudaTarget) -> str:
@@ -60,15 +150,28 @@ def c_type(view: View, target: CudaTarget) -> str:
     return target.precision.element if view.space == "arena" else "float"
 
 
-def _convolution(op: Conv2D, reads: tuple[View, ...], write: View, target: CudaTarget) -> Iterator[Lowered]:
+def _vector(views: Sequence[View], target: CudaTarget) -> int:
+    """Channels that can be loaded and stored together in all these tensors of equally many channels."""
+    numbers = [number for view in views for number in (view.offset, *_used_strides(view), view.shape[3])]
+    return vector_width(tuple(numbers), target.precision.element_bytes)
+
+
+def _used_strides(view: View) -> list[int]:
+    return [stride for count, stride in zip(view.shape[:3], view.strides[:3], strict=True) if count > 1]
+
+
+def _convolution(
+    op: Conv2D, reads: tuple[View, ...], write: View, target: CudaTarget, scratch: Scratch
+) -> Iterator[Lowered]:
     source, precision = reads[0], target.precision
     group_inputs, group_outputs = source.shape[3] // op.groups, op.filters // op.groups
     taps = op.kernel[0] * op.kernel[1] * group_inputs
     slices = ceil_div(taps * precision.element_bytes, ROW_BYTES)
     pixels = write.shape[0] * write.shape[1] * write.shape[2]
     tile = choose_tile(pixels, group_outputs, op.groups, slices, target)
-    tile = replace(tile, splits=1)
-    vector = vector_width((source.offset, *source.strides[:3], group_inputs), precision.element_bytes)
+    numbers = (source.offset, *_used_strides(source), group_inputs)
+    out_size = (write.shape[1], write.shape[2])
+    residual_strides = reads[1].strides if op.residual else (0, 0, 0, 0)
     kernel = GemmConvKernel(
         precision,
         source.shape[0],
@@ -81,18 +184,114 @@ def _convolution(op: Conv2D, reads: tuple[View, ...], write: View, target: CudaT
         op.stride,
         op.dilation,
         (op.padding[0], op.padding[2]),
-        (write.shape[1], write.shape[2]),
+        out_size,
         write.strides,
-        reads[1].strides if op.residual else (0, 0, 0, 0),
+        residual_strides,
         c_type(source, target),
         c_type(write, target),
         tile,
-        vector,
+        vector_width(numbers, precision.element_bytes),
         op.use_bias,
         op.residual,
         Epilogue(op.activation),
     )
+    if tile.splits == 1:
+        yield kernel, reads, write
+        return
+    partial = scratch(tile.splits * pixels * op.filters)
+    bare = replace(kernel, output_type="float", has_bias=False, has_residual=False, epilogue=Epilogue())
+    yield bare, reads[:1], partial
+    reduce = ReduceSplitsKernel(
+        precision, tile.splits, pixels, op.filters, out_size, write.strides, residual_strides, kernel.output_type,
+        op.use_bias, op.residual, kernel.epilogue,
+    )  # fmt: skip
+    yield reduce, (partial, *reads[1:]), write
+
+
+def _depthwise(op: Conv2D, reads: tuple[View, ...], write: View, target: CudaTarget) -> Lowered:
+    source = reads[0]
+    kernel = DepthwiseKernel(
+        target.precision,
+        source.shape[0],
+        source.shape[3],
+        (source.shape[1], source.shape[2]),
+        (write.shape[1], write.shape[2]),
+        op.kernel,
+        op.stride,
+        op.dilation,
+        (op.padding[0], op.padding[2]),
+        source.strides,
+        write.strides,
+        reads[1].strides if op.residual else (0, 0, 0, 0),
+        c_type(source, target),
+        c_type(write, target),
+        _vector([*reads, write], target),
+        min(DEPTHWISE_SPAN, write.shape[2]),
+        op.use_bias,
+        op.residual,
+        Epilogue(op.activation),
+    )
+    return kernel, reads, write
+
+
+def _dense(op: Dense, reads: tuple[View, ...], write: View, target: CudaTarget, scratch: Scratch) -> Iterator[Lowered]:
+    source = reads[0]
+    if source.shape[0] > STREAMED_IMAGES:
+        product = Conv2D(op.units, (1, 1), use_bias=op.use_bias, activation=op.activation)
+        yield from _convolution(product, reads, write, target, scratch)
+        return
+    kernel = DenseKernel(
+        target.precision,
+        source.shape[0],
+        source.shape[3],
+        op.units,
+        source.strides,
+        write.strides,
+        c_type(source, target),
+        c_type(write, target),
+        op.use_bias,
+        Epilogue(op.activation),
+    )
     yield kernel, reads, write
+
+
+def _pool(op: Pool2D, reads: tuple[View, ...], write: View, target: CudaTarget) -> Lowered:
+    source = reads[0]
+    kernel = PoolKernel(
+        target.precision,
+        op.reduction,
+        op.kernel,
+        op.stride,
+        op.dilation,
+        op.padding,
+        op.count_include_pad,
+        source.shape[0],
+        source.shape[3],
+        (source.shape[1], source.shape[2]),
+        (write.shape[1], write.shape[2]),
+        source.strides,
+        write.strides,
+        c_type(source, target),
+        c_type(write, target),
+        _vector([source, write], target),
+    )
+    return kernel, reads, write
+
+
+def _global_pool(op: GlobalPool2D, reads: tuple[View, ...], write: View, target: CudaTarget) -> Lowered:
+    source = reads[0]
+    kernel = GlobalPoolKernel(
+        target.precision,
+        op.reduction,
+        source.shape[0],
+        source.shape[3],
+        (source.shape[1], source.shape[2]),
+        source.strides,
+        write.strides,
+        c_type(source, target),
+        c_type(write, target),
+    )
+    return kernel, reads, write
 
 
 def _flatten(op: Flatten, read: View, write: View, target: CudaTarget) -> Lowered:

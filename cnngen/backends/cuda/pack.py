@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
+from typing import assert_never
+
 import numpy as np
 
-from cnngen.backends.cuda.kernels import AnyKernel, GemmConvKernel
+from cnngen.backends.cuda.kernels import (
+    AnyKernel,
+    CopyKernel,
+    DenseKernel,
+    DepthwiseKernel,
+    ElementwiseKernel,
+    GemmConvKernel,
+    GlobalPoolKernel,
+    LrnKernel,
+    PoolKernel,
+    ReduceSplitsKernel,
+    SoftmaxKernel,
+    UpsampleKernel,
+)
 from cnngen.backends.cuda.plan import CudaPlan
 from cnngen.backends.cuda.target import Precision
 from cnngen.errors import PlanError
 from cnngen.ir import Array, Graph, Node
+from cnngen.ops import BatchNorm
 
 
 def pack(plan: CudaPlan, graph: Graph | None = None) -> Array:
@@ -33,8 +49,22 @@ def pack_kernel(kernel: AnyKernel, node: Node) -> list[Array]:
     match kernel:
         case GemmConvKernel():
             return _pack_conv(kernel, node)
-        case _:
+        case ReduceSplitsKernel():
+            return _bias(node)
+        case DenseKernel():
+            packed = np.zeros((kernel.padded_units, kernel.padded_inputs), np.float32)
+            packed[: kernel.units, : kernel.inputs] = node.weights["weight"].T
+            return [packed.astype(kernel.precision.dtype), *_bias(node)]
+        case DepthwiseKernel():
+            return [node.weights["weight"].reshape(-1, kernel.channels), *_bias(node)]
+        case ElementwiseKernel():
+            if isinstance(node.op, BatchNorm):
+                return [array.astype(np.float32) for array in node.op.affine(node.weights)]
+            return [node.weights[name] for name in kernel.parameters]
+        case CopyKernel() | GlobalPoolKernel() | LrnKernel() | PoolKernel() | SoftmaxKernel() | UpsampleKernel():
             return []
+        case _:
+            assert_never(kernel)
 
 
 def _pack_conv(kernel: GemmConvKernel, node: Node) -> list[Array]:
@@ -42,7 +72,11 @@ def _pack_conv(kernel: GemmConvKernel, node: Node) -> list[Array]:
     weight = node.weights["weight"].reshape(kernel.taps, kernel.groups, kernel.group_outputs).transpose(1, 2, 0)
     packed = np.zeros((kernel.groups, kernel.padded_channels, kernel.padded_taps), np.float32)
     packed[:, : kernel.group_outputs, : kernel.taps] = weight
-    return [stored(packed, kernel.precision), *([node.weights["bias"]] if "bias" in node.weights else [])]
+    return [stored(packed, kernel.precision), *(_bias(node) if kernel.has_bias else [])]
+
+
+def _bias(node: Node) -> list[Array]:
+    return [node.weights["bias"]] if "bias" in node.weights else []
 
 
 def stored(array: Array, precision: Precision) -> Array:

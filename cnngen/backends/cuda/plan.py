@@ -6,11 +6,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from cnngen.backends.cpu.layout import Layout, lay_out
+from cnngen.backends.cpu.layout import Layout, Room, lay_out
 from cnngen.backends.cuda.kernels import AnyKernel
 from cnngen.backends.cuda.lower import copy, lower
 from cnngen.backends.cuda.target import CudaTarget
@@ -81,6 +81,7 @@ class CudaPlan:
 def plan_graph(graph: Graph, target: CudaTarget) -> CudaPlan:
     """Plan `graph`, which must be optimised and verified, for `target`."""
     layout = lay_out(graph, _no_halo, converted=target.precision.name == "fp16")
+    scratch = _Scratch(layout, target.precision.element_bytes)
     steps: list[Step] = []
     blob = 0
     for tensor in graph.inputs:
@@ -91,7 +92,7 @@ def plan_graph(graph: Graph, target: CudaTarget) -> CudaPlan:
         if node.name in layout.aliases or _concat_in_place(node, layout):
             continue
         calls = []
-        for kernel, reads, write in lower(node, layout, target):
+        for kernel, reads, write in lower(node, layout, target, scratch.room):
             params = []
             for size in kernel.parameter_sizes:
                 params.append(blob)
@@ -102,8 +103,22 @@ def plan_graph(graph: Graph, target: CudaTarget) -> CudaPlan:
         if index in layout.copied_outputs:
             kernel, reads, write = copy(layout.views[name], View.packed("output", index, graph.types[name]), target)
             steps.append(Step(f"output {index}", f"output {name}", (Call(kernel, reads, (), write),)))
-    views, arena, steps = layout.resolve(steps)
+    views, arena, steps = replace(layout, buffers=tuple(scratch.buffers)).resolve(steps)
     return verify_plan(CudaPlan(graph.name, graph, target, tuple(steps), views, arena, blob))
+
+
+class _Scratch:
+    """Adds rooms for partial sums to those of the tensors."""
+
+    def __init__(self, layout: Layout, element_bytes: int) -> None:
+        self.buffers = list(layout.buffers)
+        self._words = 4 // element_bytes
+
+    def room(self, floats: int) -> View:
+        """A view of `floats` float32 numbers, counted in the arena's elements."""
+        size = floats * self._words
+        self.buffers.append(Room((1, 1, 1, size), NO_HALO))
+        return View("arena", len(self.buffers) - 1, 0, (1, 1, 1, size), (size, size, size, 1))
 
 
 def describe(graph: Graph, node: Node) -> str:

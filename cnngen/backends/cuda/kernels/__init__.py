@@ -1,9 +1,39 @@
 """The kernels, each a frozen value that holds everything its template prints."""
 
-from cnngen.backends.cuda.kernels.base import CudaKernel, Launch
-from cnngen.backends.cuda.kernels.convolution import GemmConvKernel
-from cnngen.backends.cuda.kernels.pointwise import CopyKernel
+from cnngen.backends.cuda.kernels.base import CudaKernel, Epilogue, Launch
+from cnngen.backends.cuda.kernels.convolution import DenseKernel, GemmConvKernel, ReduceSplitsKernel
+from cnngen.backends.cuda.kernels.elementwise import ElementwiseKernel
+from cnngen.backends.cuda.kernels.pointwise import CopyKernel, LrnKernel, SoftmaxKernel, UpsampleKernel
+from cnngen.backends.cuda.kernels.windows import DepthwiseKernel, GlobalPoolKernel, PoolKernel
 
-AnyKernel = GemmConvKernel | CopyKernel
+AnyKernel = (
+    CopyKernel
+    | DenseKernel
+    | DepthwiseKernel
+    | ElementwiseKernel
+    | GemmConvKernel
+    | GlobalPoolKernel
+    | LrnKernel
+    | PoolKernel
+    | ReduceSplitsKernel
+    | SoftmaxKernel
+    | UpsampleKernel
+)
 
-__all__ = ["AnyKernel", "CopyKernel", "CudaKernel", "GemmConvKernel", "Launch"]
+__all__ = [
+    "AnyKernel",
+    "CopyKernel",
+    "CudaKernel",
+    "DenseKernel",
+    "DepthwiseKernel",
+    "ElementwiseKernel",
+    "Epilogue",
+    "GemmConvKernel",
+    "GlobalPoolKernel",
+    "Launch",
+    "LrnKernel",
+    "PoolKernel",
+    "ReduceSplitsKernel",
+    "SoftmaxKernel",
+    "UpsampleKernel",
+]

@@ -47,6 +47,10 @@ class CudaKernel:
         """C type of each packed parameter array."""
         return ("float",) * len(self.parameter_sizes)
 
+    def read_type(self, position: int) -> str:
+        """C type of the numbers of input number `position` that lie in the arena."""
+        return self.precision.element
+
     @property
     def element_bytes(self) -> int:
         return self.precision.element_bytes

@@ -67,7 +67,9 @@ class GemmConvKernel(CudaKernel):
     def label(self) -> str:
         (kh, kw), (sh, sw) = self.kernel, self.stride
         groups = f"g{self.groups}_" if self.groups > 1 else ""
-        shape = f"conv2d_{kh}x{kw}s{sh if sh == sw else f'{sh}x{sw}'}_{groups}c{self.group_inputs}_o{self.group_outputs}"
+        shape = (
+            f"conv2d_{kh}x{kw}s{sh if sh == sw else f'{sh}x{sw}'}_{groups}c{self.group_inputs}_o{self.group_outputs}"
+        )
         tile = f"t{self.tile.pixels}x{self.tile.channels}" + (f"k{self.splits}" if self.splits > 1 else "")
         return f"{shape}_p{self.pixels}_{tile}{self.epilogue.suffix}"
 
@@ -208,7 +210,9 @@ class GemmConvKernel(CudaKernel):
         if tile.stages < 2:
             raise PlanError("a pipeline has two stages or more")
         if self.chunk % self.vector or self.group_inputs % self.vector:
-            raise PlanError(f"vectors of {self.vector} do not fill chunks of {self.chunk} and {self.group_inputs} channels")
+            raise PlanError(
+                f"vectors of {self.vector} do not fill chunks of {self.chunk} and {self.group_inputs} channels"
+            )
 
 
 @dataclass(frozen=True)
@@ -235,6 +239,9 @@ class ReduceSplitsKernel(CudaKernel):
     @property
     def parameter_sizes(self) -> tuple[int, ...]:
         return (self.channels,) if self.has_bias else ()
+
+    def read_type(self, position: int) -> str:
+        return "float" if position == 0 else self.precision.element
 
     @property
     def launch(self) -> Launch:

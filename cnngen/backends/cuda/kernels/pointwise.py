@@ -120,3 +120,35 @@ class SoftmaxKernel(CudaKernel):
     @property
     def launch(self) -> Launch:
         return Launch((ceil_div(self.pixels, self.threads // 32), 1, 1), self.threads)
+
+
+@dataclass(frozen=True)
+class UpsampleKernel(CudaKernel):
+    """Every pixel as a block of `scale` (height, width) equal ones; `shape` is the output's."""
+
+    template: ClassVar[str] = "upsample.cu.j2"
+    threads: ClassVar[int] = 256
+    shape: tuple[int, int, int, int]
+    scale: tuple[int, int]
+    in_strides: Strides
+    out_strides: Strides
+    input_type: str
+    output_type: str
+    vector: int
+
+    @property
+    def label(self) -> str:
+        n, h, w, c = self.shape
+        return f"upsample_{self.scale[0]}x{self.scale[1]}_c{c}_p{n * h * w}"
+
+    @property
+    def vectors(self) -> int:
+        return self.shape[3] // self.vector
+
+    @property
+    def items(self) -> int:
+        return math.prod(self.shape[:3]) * self.vectors
+
+    @property
+    def launch(self) -> Launch:
+        return Launch((ceil_div(self.items, self.threads), 1, 1), self.threads)
