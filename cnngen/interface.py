@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, NamedTuple
 from cnngen.ir import Graph, Input
 
 if TYPE_CHECKING:
-    from cnngen.backends.cpu.plan import Plan
+    from cnngen.backends import AnyPlan
 
 
 class Stages(NamedTuple):
     """What a network was made from: the graph as it was read, and the plan, which holds the optimised one."""
 
     source_graph: Graph
-    plan: Plan
+    plan: AnyPlan
 
 
 class Interface(NamedTuple):
@@ -48,6 +48,6 @@ class Interface(NamedTuple):
             plan.target.threads,
             plan.graph.inputs,
             tuple(Input(name, plan.graph.types[name]) for name in plan.graph.outputs),
-            4 * plan.arena.size,
+            plan.arena_bytes,
             any(isinstance(node.op, Transpose) and not images.isdisjoint(node.inputs) for node in source.nodes),
         )

@@ -19,7 +19,8 @@ from cnngen.ir import Array, Graph, Node
 from cnngen.workspace import Workspace, new_arena
 
 if TYPE_CHECKING:
-    from cnngen.backends.cpu.plan import Plan
+    from cnngen.arithmetic import Arithmetic
+    from cnngen.backends import AnyPlan
 
 _FLOAT32 = np.dtype(np.float32)
 _may_share_memory = np.may_share_memory
@@ -77,7 +78,7 @@ class Network:
         return self._interface.name
 
     @property
-    def plan(self) -> Plan:
+    def plan(self) -> AnyPlan:
         return self._made_from().plan
 
     @property
@@ -225,9 +226,13 @@ class Network:
         """A function that runs only the native steps of node `name`, on zeros: for timing."""
         return Workspace(self.plan, self._loaded(), fill=0.0).stepper(self.plan.steps_of(self._node(name).name))
 
+    def arithmetic(self, name: str) -> Arithmetic:
+        """How the kernels of node `name` round."""
+        return self.plan.arithmetic(self._node(name).name)
+
     def pack(self, graph: Graph) -> Array:
         """The weights of `graph`, which has the structure of this network's, as `run_layer` takes them."""
-        from cnngen.backends.cpu.pack import pack
+        from cnngen.backends import pack
 
         return pack(self.plan, graph)
 

@@ -23,11 +23,12 @@ from cnngen.manifest import Known, Request
 from cnngen.network import Network
 
 if TYPE_CHECKING:
-    from cnngen.backends.cpu.plan import Plan
+    from cnngen.backends import AnyPlan
     from cnngen.backends.sources import SourceTree
 
 Source = str | Path | Graph
 
+TARGETS = ("cpu", "cuda-emulated")
 NUMERICS = ("fast", "reproducible")
 SMALL_NETWORK_MACS = 2_000_000
 """Below it a barrier costs more than a second core saves."""
@@ -63,7 +64,7 @@ def compile(
     """
     check_options(target, numerics, precision, tune)
     asked = None
-    if cache:
+    if cache and target == "cpu":
         asked = manifest.ask(
             source, weights=weights, name=name, batch=batch, isa=isa, threads=threads, numerics=numerics
         )
@@ -73,7 +74,7 @@ def compile(
         return recall(asked, known)
     record = Record(digests=asked is not None, strict=strict)
     source_graph = load_graph(source, weights=weights, batch=batch, name=name, record=record)
-    plan = plan_for(source_graph, isa=isa, threads=threads)
+    plan = plan_for(source_graph, target=target, isa=isa, threads=threads, precision=precision)
     compiler = find_compiler()
     tree = sources(plan)
     folder = Path(build_dir) if build_dir is not None else None
@@ -122,13 +123,28 @@ def load_graph(
     return replace(graph, name=name) if name else graph
 
 
-def plan_for(graph: Graph, *, isa: str = "native", threads: int | None = None, run_here: bool = True) -> Plan:
-    """Optimise and plan a graph for this machine's CPU or for `isa`.
+def plan_for(
+    graph: Graph,
+    *,
+    target: str = "cpu",
+    isa: str = "native",
+    threads: int | None = None,
+    precision: str = "fp32",
+    run_here: bool = True,
+) -> AnyPlan:
+    """Optimise and plan a graph for this machine's CPU, for another ISA or for a GPU.
 
     Raises `TargetError` for an ISA that this machine lacks, unless the code is not to `run_here`.
     """
-    from cnngen.backends.cpu.plan import plan_graph
     from cnngen.passes import optimise
+
+    if target != "cpu":
+        from cnngen.backends.cuda import plan as cuda_plan
+        from cnngen.backends.cuda import target as cuda_target
+
+        emulated = target == cuda_target.EMULATED
+        return cuda_plan.plan_graph(optimise(graph), cuda_target.resolve(isa, precision, emulated=emulated))
+    from cnngen.backends.cpu.plan import plan_graph
 
     count = threads if threads is not None else default_threads(graph)
     return plan_graph(optimise(graph), cpu_target.resolve(isa, count, run_here=run_here))
@@ -140,17 +156,15 @@ def default_threads(graph: Graph) -> int:
     return 1 if macs < SMALL_NETWORK_MACS else cpu_target.available_cores()
 
 
-def sources(plan: Plan) -> SourceTree:
-    """The C sources and packed weights of a plan."""
-    from cnngen._version import __version__
-    from cnngen.backends.cpu import emit
-    from cnngen.backends.cpu.pack import pack
+def sources(plan: AnyPlan) -> SourceTree:
+    """The sources and packed weights of a plan."""
+    from cnngen import backends
 
-    return emit.emit(plan, pack(plan), __version__)
+    return backends.sources(plan)
 
 
 def build(
-    plan: Plan, tree: SourceTree, compiler: Compiler, *, folder: Path | None = None, use_cache: bool = True
+    plan: AnyPlan, tree: SourceTree, compiler: Compiler, *, folder: Path | None = None, use_cache: bool = True
 ) -> Path:
     """The library of a source tree: from the cache, or compiled. `folder` gets every stage."""
     from cnngen import cache
@@ -163,15 +177,17 @@ def build(
 
 def load(library: Path, interface: Interface) -> loader.Library:
     """The functions of a library, in this process."""
-    return loader.load(library, interface.symbol, len(interface.inputs), len(interface.outputs))
+    counts = len(interface.inputs), len(interface.outputs)
+    return loader.load(library, interface.symbol, *counts, checked=interface.isa.startswith("cuda-emulated"))
 
 
 def check_options(target_name: str, numerics: str, precision: str, tune: bool) -> None:
-    if target_name != "cpu":
-        raise TargetError(f"target {target_name!r} is not available in this version", remedy="use target='cpu'")
+    """Raise `TargetError` for a target or an option that this version does not have."""
+    if target_name not in TARGETS:
+        raise TargetError(f"unknown target {target_name!r}", remedy=f"use one of {', '.join(TARGETS)}")
     if numerics not in NUMERICS:
         raise TargetError(f"unknown numerics {numerics!r}", remedy=f"use one of {', '.join(NUMERICS)}")
-    if precision != "fp32":
+    if precision != "fp32" and target_name == "cpu":
         raise TargetError(f"precision {precision!r} is not available on the CPU", remedy="use precision='fp32'")
     if tune:
         raise TargetError("tuning is not available in this version", remedy="leave tune at False")

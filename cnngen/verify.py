@@ -20,9 +20,11 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from cnngen.arithmetic import FLOAT32, Arithmetic
 from cnngen.errors import RunError
 from cnngen.feed import Feed, bind
 from cnngen.ir import Array, Graph, Node
+from cnngen.ops import Conv2D, Dense
 from cnngen.reference import bound, evaluate
 from cnngen.report.verify_report import Comparison, LayerReport, Mismatch, OutputReport, Report
 from cnngen.verify_integers import IntegerCase, integer_cases, integer_twin
@@ -54,6 +56,7 @@ class Verifiable(Protocol):
     def __call__(self, *xs: Any) -> Any: ...
     def trace(self, *xs: Any) -> dict[str, Array]: ...
     def run_layer(self, name: str, inputs: list[Array], weights: Any = None) -> Array: ...
+    def arithmetic(self, name: str) -> Arithmetic: ...
     def pack(self, graph: Graph) -> Any: ...
 
 
@@ -118,7 +121,9 @@ def _batches(feed: Mapping[str, Array], batch: int) -> list[dict[str, Array]]:
 def _check_layer(
     net: Verifiable, node: Node, tensors: Mapping[str, Array], case: IntegerCase, blob: Any
 ) -> LayerReport:
-    floats = Comparison.of(tensors[node.name], bound(node, [tensors[name] for name in node.inputs]))
+    arithmetic = net.arithmetic(node.name)
+    inputs = arithmetic.round_inputs([tensors[name] for name in node.inputs])
+    floats = Comparison.of(tensors[node.name], arithmetic.of_result(bound(arithmetic.round_weights(node), inputs)))
     native = net.run_layer(node.name, list(case.inputs), weights=blob)
     return LayerReport(
         name=node.name,
@@ -126,13 +131,15 @@ def _check_layer(
         shape=net.graph.types[node.name].shape,
         source=str(node.source) if node.source else None,
         floats=floats,
-        integers=Comparison.of(native, case.bound(node)),
+        integers=Comparison.of(native, arithmetic.of_result(case.bound(node))),
         exactness=case.exactness,
         reason=case.reason,
     )
 
 
-def rounding_limits(graph: Graph, feed: Mapping[str, Array], seed: int = 0) -> dict[str, tuple[Array, float, float]]:
+def rounding_limits(
+    graph: Graph, feed: Mapping[str, Array], seed: int = 0, arithmetic: Arithmetic = FLOAT32
+) -> dict[str, tuple[Array, float, float]]:
     """For every output of `graph`: its float64 value, an estimate of float32 rounding errors, a limit.
 
     Estimate and limit are L2 norms relative to the value. They are measured, not proven: the reference
@@ -140,9 +147,10 @@ def rounding_limits(graph: Graph, feed: Mapping[str, Array], seed: int = 0) -> d
     (stochastic arithmetic as in Vignes, A stochastic arithmetic for reliable scientific computation,
     1993), which carries the allowed errors through the network as it really amplifies them. Rounding
     errors of correct kernels are several times smaller than the estimate; a wrong pass, layout or
-    buffer is orders of magnitude larger than the limit.
+    buffer is orders of magnitude larger than the limit. Where the target rounds tensors and factors to
+    fewer bits, the perturbed runs round them, too.
     """
-    reference, perturbed = _perturbed_reference(graph, feed, np.random.default_rng([seed, 2**31]))
+    reference, perturbed = _perturbed_reference(graph, feed, np.random.default_rng([seed, 2**31]), arithmetic)
     limits = {}
     for name in graph.outputs:
         value = reference[name]
@@ -156,7 +164,7 @@ def _end_to_end(net: Verifiable, feed: dict[str, Array], seed: int) -> list[Outp
     """Native outputs against the reference of the graph as loaded."""
     results = net(*feed.values())
     arrays = list(results) if isinstance(results, list | tuple) else [results]
-    limits = rounding_limits(net.source_graph, feed, seed)
+    limits = rounding_limits(net.source_graph, feed, seed, _coarsest(net))
     reports = []
     for native, (name, (value, estimate, limit)) in zip(arrays, limits.items(), strict=True):
         actual = np.asarray(native, np.float64)
@@ -165,8 +173,14 @@ def _end_to_end(net: Verifiable, feed: dict[str, Array], seed: int) -> list[Outp
     return reports
 
 
+def _coarsest(net: Verifiable) -> Arithmetic:
+    """The arithmetic of the node that rounds most: the whole network is estimated with it."""
+    found = [net.arithmetic(node.name) for node in net.graph.nodes]
+    return next((a for a in found if a.tensor_cores), next((a for a in found if not a.exact), FLOAT32))
+
+
 def _perturbed_reference(
-    graph: Graph, feed: Mapping[str, Array], rng: np.random.Generator
+    graph: Graph, feed: Mapping[str, Array], rng: np.random.Generator, arithmetic: Arithmetic
 ) -> tuple[dict[str, Array], dict[str, Array]]:
     """Outputs of the reference, and of `SAMPLES` perturbed runs one behind the other along the batch."""
     clean = {name: np.asarray(value, np.float64) for name, value in feed.items()}
@@ -175,7 +189,8 @@ def _perturbed_reference(
     for position, node in enumerate(graph.nodes):
         found = bound(node, [clean[name] for name in node.inputs])
         clean[node.name] = found.value
-        value = evaluate(node, [moved[name] for name in node.inputs])
+        rounds = arithmetic if isinstance(node.op, Conv2D | Dense) else Arithmetic(arithmetic.stored)
+        value = evaluate(rounds.round_weights(node), rounds.round_inputs([moved[name] for name in node.inputs]))
         signs = rng.integers(0, 2, value.shape, dtype=np.int8) * 2 - 1
         moved[node.name] = value + signs * np.concatenate([found.alarm] * SAMPLES)
         for name in set(node.inputs):

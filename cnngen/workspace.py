@@ -12,7 +12,7 @@ from cnngen.errors import RunError
 from cnngen.ir import Array
 
 if TYPE_CHECKING:
-    from cnngen.backends.cpu.plan import Plan
+    from cnngen.backends import AnyPlan
     from cnngen.plan.memory import View
 
 ALIGNMENT = 64
@@ -35,17 +35,19 @@ class Workspace:
     For looking inside and for timing; `Network.run` does without.
     """
 
-    def __init__(self, plan: Plan, library: Library, inputs: Sequence[Array] | None = None, fill: float = np.nan):
+    def __init__(self, plan: AnyPlan, library: Library, inputs: Sequence[Array] | None = None, fill: float = np.nan):
         graph = plan.graph
         self._plan, self._library = plan, library
         self._inputs = list(inputs or (np.full(t.type.shape, fill, np.float32) for t in graph.inputs))
         self._outputs = [np.full(graph.types[name].shape, fill, np.float32) for name in graph.outputs]
-        self._arena = new_arena(4 * plan.arena.size, fill)
+        raw = new_arena(plan.arena_bytes)
+        self._arena = raw.view(plan.element)
+        self._arena.fill(fill)
         self._buffers = [[FFI.from_buffer(a) for a in group] for group in (self._inputs, self._outputs)]
         self._pointers = (
             FFI.new("const void *[]", self._buffers[0]),
             FFI.new("void *[]", self._buffers[1]),
-            FFI.from_buffer(self._arena),
+            FFI.from_buffer(raw),
         )
 
     def stepper(self, steps: range, weights: Array | None = None) -> Callable[[], None]:
@@ -72,7 +74,7 @@ class Workspace:
 
     def read(self, name: str) -> Array:
         """A copy of the tensor `name` as it lies in memory now."""
-        return np.array(self._place(self._plan.views[name])).reshape(self._plan.graph.types[name].shape)
+        return np.array(self._place(self._plan.views[name]), np.float32).reshape(self._plan.graph.types[name].shape)
 
     def write(self, name: str, array: Array) -> None:
         """Put a tensor where its readers look for it, zeros around it where they expect them."""

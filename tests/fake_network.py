@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from cnngen.arithmetic import FLOAT32, Arithmetic
 from cnngen.ir import Array, Graph, Node
 
 Damage = Callable[[Array], Array]
@@ -40,6 +41,9 @@ class FakeNetwork:
 
     def run_layer(self, name: str, inputs: list[Array], weights: Graph | None = None) -> Array:
         return self._compute((weights or self.graph).node(name), inputs)
+
+    def arithmetic(self, _name: str) -> Arithmetic:
+        return FLOAT32
 
     def pack(self, graph: Graph) -> Graph:
         return graph

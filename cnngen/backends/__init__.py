@@ -1,0 +1,40 @@
+"""The backends: each plans, packs and emits a graph for its kind of target."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cnngen.backends.cpu.plan import Plan
+    from cnngen.backends.cuda.plan import CudaPlan
+    from cnngen.backends.sources import SourceTree
+    from cnngen.ir import Array, Graph
+
+    AnyPlan = Plan | CudaPlan
+
+
+def sources(plan: AnyPlan) -> SourceTree:
+    """The sources and packed weights of a plan, as they are compiled for this machine."""
+    from cnngen._version import __version__
+    from cnngen.backends.cpu.plan import Plan
+
+    if isinstance(plan, Plan):
+        from cnngen.backends.cpu.emit import emit
+
+        return emit(plan, pack(plan), __version__)
+    from cnngen.backends.cuda.emit import emit_emulation
+
+    return emit_emulation(plan, pack(plan), __version__)
+
+
+def pack(plan: AnyPlan, graph: Graph | None = None) -> Array:
+    """The weights of `graph` (default: the planned one) in the order in which the kernels of `plan` read them."""
+    from cnngen.backends.cpu.plan import Plan
+
+    if isinstance(plan, Plan):
+        from cnngen.backends.cpu.pack import pack as pack_cpu
+
+        return pack_cpu(plan, graph)
+    from cnngen.backends.cuda.pack import pack as pack_cuda
+
+    return pack_cuda(plan, graph)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from cnngen.backends.cpu.plan import Plan
 from cnngen.backends.files import FolderError, make_folder, put
 from cnngen.backends.sources import SourceTree
 from cnngen.ir import Graph
+
+if TYPE_CHECKING:
+    from cnngen.backends import AnyPlan
 
 _KERNEL_FILE = re.compile(r"[a-z0-9_]+__[a-z0-9_]+\.c")
 
@@ -25,7 +28,7 @@ def graph_text(graph: Graph) -> str:
     return "\n".join(lines) + "\n"
 
 
-def plan_text(plan: Plan) -> str:
+def plan_text(plan: AnyPlan) -> str:
     """The target, the arena and every step with its kernels, what they read and write."""
     symbols = plan.kernels
     arena = plan.arena
@@ -48,7 +51,7 @@ def plan_text(plan: Plan) -> str:
     return "\n".join(lines) + "\n"
 
 
-def write_stages(plan: Plan, tree: SourceTree, folder: Path) -> None:
+def write_stages(plan: AnyPlan, tree: SourceTree, folder: Path) -> None:
     """Write `graph.txt` and `plan.txt` into `folder`, and delete kernels of an earlier build there.
 
     Raises `FolderError`.

@@ -22,12 +22,13 @@ class Library(NamedTuple):
     arena_bytes: int
 
 
-def load(path: Path, name: str, inputs: int, outputs: int) -> Library:
+def load(path: Path, name: str, inputs: int, outputs: int, *, checked: bool = False) -> Library:
     """Load the library of the network `name` with so many inputs and outputs.
 
     A library that is already loaded from the same path is shared. Raises `RunError`. The code stays
     mapped until the process ends: OpenMP's worker threads, and calls in other threads, outlive the
-    last reference to a network.
+    last reference to a network. A `checked` library says after each run what it found wrong, which then
+    is a `RunError`.
     """
     try:
         handle = ctypes.CDLL(str(path.absolute()), os.RTLD_NOW | os.RTLD_LOCAL)
@@ -36,8 +37,24 @@ def load(path: Path, name: str, inputs: int, outputs: int) -> Library:
         raise RunError(f"cannot load {path}: {error}", remedy="delete the file and compile again") from error
     run, run_steps, arena_size = (ctypes.cast(function, ctypes.c_void_p).value for function in functions)
     pointers = ", ".join(["const void *"] * inputs + ["void *"] * (outputs + 1))
-    return Library(
+    found = Library(
         FFI.cast(f"void(*)({pointers})", run),
         FFI.cast("void(*)(int, int, const void **, void **, void *, const void *)", run_steps),
         int(FFI.cast("size_t(*)(void)", arena_size)()),
     )
+    return _checked(found, getattr(handle, f"{name}_error")) if checked else found
+
+
+def _checked(library: Library, error: Any) -> Library:
+    """The same functions, but with an exception for what they found wrong."""
+    error.restype = ctypes.c_char_p
+
+    def raising(function: Any) -> Any:
+        def run(*arguments: Any) -> None:
+            function(*arguments)
+            if found := error():
+                raise RunError(found.decode(), remedy="report this as a defect of cnngen")
+
+        return run
+
+    return Library(raising(library.run), raising(library.run_steps), library.arena_bytes)

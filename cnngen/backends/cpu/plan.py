@@ -7,7 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
+import numpy as np
+
+from cnngen.arithmetic import FLOAT32, Arithmetic
 from cnngen.backends.cpu.kernels import AnyKernel, CopyKernel, HaloKernel
 from cnngen.backends.cpu.layout import Layout, lay_out
 from cnngen.backends.cpu.lower import lower
@@ -31,6 +35,13 @@ class Plan:
     arena: Arena
     blob_floats: int
 
+    element: ClassVar[np.dtype[np.float32]] = np.dtype(np.float32)
+    """Type of the numbers in the arena."""
+
+    @property
+    def arena_bytes(self) -> int:
+        return self.element.itemsize * self.arena.size
+
     @property
     def kernels(self) -> dict[AnyKernel, str]:
         """Every distinct kernel with its symbol, in order of first use."""
@@ -46,6 +57,10 @@ class Plan:
                     taken.add(symbol)
                     symbols[call.kernel] = symbol
         return symbols
+
+    def arithmetic(self, node: str) -> Arithmetic:
+        """How the kernels of `node` round: float32 throughout."""
+        return FLOAT32
 
     def steps_of(self, node: str) -> range:
         """Numbers of the steps that compute `node`; empty where it is only another view."""

@@ -6,6 +6,7 @@ from typing import assert_never
 
 import numpy as np
 
+from cnngen.arithmetic import round_to_tf32
 from cnngen.backends.cuda.kernels import (
     AnyKernel,
     CopyKernel,
@@ -84,11 +85,3 @@ def stored(array: Array, precision: Precision) -> Array:
     if precision.name == "tf32":
         return round_to_tf32(array)
     return array.astype(precision.dtype)
-
-
-def round_to_tf32(array: Array) -> Array:
-    """To 11 significant bits, ties away from zero, as the GPU's own conversion (PTX cvt.rna.tf32.f32)."""
-    bits = np.ascontiguousarray(array, np.float32).view(np.uint32)
-    finite = (bits & 0x7F800000) != 0x7F800000
-    rounded = np.where(finite, (bits + np.uint32(0x1000)) & np.uint32(0xFFFFE000), bits)
-    return rounded.astype(np.uint32).view(np.float32).reshape(array.shape)

@@ -10,8 +10,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from cnngen.arithmetic import Arithmetic
 from cnngen.backends.cpu.layout import Layout, Room, lay_out
-from cnngen.backends.cuda.kernels import AnyKernel
+from cnngen.backends.cuda.kernels import AnyKernel, DenseKernel, GemmConvKernel
 from cnngen.backends.cuda.lower import copy, lower
 from cnngen.backends.cuda.target import CudaTarget
 from cnngen.errors import PlanError
@@ -57,6 +58,10 @@ class CudaPlan:
         return self.target.precision.dtype
 
     @property
+    def arena_bytes(self) -> int:
+        return self.element.itemsize * self.arena.size
+
+    @property
     def kernels(self) -> dict[AnyKernel, str]:
         """Every distinct kernel with its symbol, in order of first use."""
         symbols: dict[AnyKernel, str] = {}
@@ -71,6 +76,17 @@ class CudaPlan:
                     taken.add(symbol)
                     symbols[call.kernel] = symbol
         return symbols
+
+    def arithmetic(self, node: str) -> Arithmetic:
+        """How the kernels of `node` round."""
+        stored = "fp16" if self.target.precision.name == "fp16" else "fp32"
+        for number in self.steps_of(node):
+            for call in self.steps[number].calls:
+                if isinstance(call.kernel, GemmConvKernel):
+                    return Arithmetic(stored, call.kernel.precision.name, call.kernel.precision.name)
+                if isinstance(call.kernel, DenseKernel):
+                    return Arithmetic(stored, "fp32", stored)
+        return Arithmetic(stored)
 
     def steps_of(self, node: str) -> range:
         """Numbers of the steps that compute `node`; empty where it is only another view."""

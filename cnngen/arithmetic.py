@@ -1,0 +1,85 @@
+"""How a target rounds beyond float32: formats of stored tensors and of the factors of products.
+
+The reference models it: factors are rounded as the target rounds them, and then the bounds of float32
+sums hold, for the products of two factors of 11 significant bits are exact in float32.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from cnngen.ir import Array, Node
+from cnngen.ops import Bound
+from cnngen.ops.base import UNIT_ROUNDOFF
+
+HALF_ROUNDOFF = 2.0**-11
+"""u of IEEE binary16."""
+HALF_UNDERFLOW = 2.0**-25
+"""Half the distance of the denormal numbers of binary16."""
+TENSOR_CORE_FACTOR = 4.0
+"""Tensor cores truncate where they align the n addends of a product: n + 1 errors of up to 2 u for n additions
+(Fasi, Higham, Mikaitis and Pranesh, Numerical behavior of NVIDIA tensor cores, 2021)."""
+
+
+def round_to_tf32(array: Array) -> Array:
+    """To 11 significant bits, ties away from zero, as the GPU's own conversion (PTX cvt.rna.tf32.f32)."""
+    bits = np.ascontiguousarray(array, np.float32).view(np.uint32)
+    finite = (bits & 0x7F800000) != 0x7F800000
+    rounded = np.where(finite, (bits + np.uint32(0x1000)) & np.uint32(0xFFFFE000), bits)
+    return rounded.astype(np.uint32).view(np.float32).reshape(np.shape(array)).astype(np.asarray(array).dtype)
+
+
+def round_to_fp16(array: Array) -> Array:
+    """To IEEE binary16, ties to even; beyond 65504 infinite."""
+    with np.errstate(over="ignore"):
+        return np.asarray(array).astype(np.float16).astype(np.asarray(array).dtype)
+
+
+ROUNDING = {"fp32": lambda array: array, "tf32": round_to_tf32, "fp16": round_to_fp16}
+
+
+@dataclass(frozen=True)
+class Arithmetic:
+    """The formats of one node: of its stored `inputs` and output, of the `factors` and `weights` of its products."""
+
+    stored: str = "fp32"
+    factors: str = "fp32"
+    weights: str = "fp32"
+
+    @property
+    def exact(self) -> bool:
+        """Whether nothing is rounded that float32 does not round."""
+        return self == FLOAT32
+
+    @property
+    def tensor_cores(self) -> bool:
+        return self.factors != "fp32"
+
+    def round_inputs(self, inputs: Sequence[Array]) -> list[Array]:
+        """The node's inputs as its kernel multiplies them; a residual, which is added, only as it is stored."""
+        stored = [ROUNDING[self.stored](x) for x in inputs]
+        return [ROUNDING[self.factors](stored[0]), *stored[1:]]
+
+    def round_weights(self, node: Node) -> Node:
+        """The node with its weights as its kernel multiplies them; a bias is added, and stays float32."""
+        if self.weights == "fp32" or "weight" not in node.weights:
+            return node
+        return replace(node, weights={**node.weights, "weight": ROUNDING[self.weights](node.weights["weight"])})
+
+    def of_result(self, found: Bound) -> Bound:
+        """The bound of a result that float32 arithmetic on rounded factors gives, once it is stored."""
+        widened = TENSOR_CORE_FACTOR if self.tensor_cores else 1.0
+        limit, alarm = widened * found.limit, widened * found.alarm
+        if self.stored != "fp16":
+            return Bound(found.value, limit, alarm)
+        stored = round_to_fp16(found.value)
+        if not limit.any():
+            return Bound(stored, limit, alarm)
+        rounding = HALF_ROUNDOFF * (1 + UNIT_ROUNDOFF) * np.abs(found.value) + HALF_UNDERFLOW
+        return Bound(found.value, limit * (1 + HALF_ROUNDOFF) + rounding, alarm * (1 + HALF_ROUNDOFF) + rounding)
+
+
+FLOAT32 = Arithmetic()
