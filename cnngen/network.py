@@ -232,9 +232,9 @@ class Network:
 
     def pack(self, graph: Graph) -> Array:
         """The weights of `graph`, which has the structure of this network's, as `run_layer` takes them."""
-        from cnngen.backends import pack
+        from cnngen.backends import pack_weights
 
-        return pack(self.plan, graph)
+        return pack_weights(self.plan, graph)
 
     def profile(self, x: Feed | None = None, *, rounds: int = 30) -> list[LayerTime]:
         """Median time of each step over `rounds` runs on `x` (default: random images).

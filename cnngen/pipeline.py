@@ -160,7 +160,7 @@ def sources(plan: AnyPlan) -> SourceTree:
     """The sources and packed weights of a plan."""
     from cnngen import backends
 
-    return backends.sources(plan)
+    return backends.print_sources(plan)
 
 
 def build(

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     AnyPlan = Plan | CudaPlan
 
 
-def sources(plan: AnyPlan) -> SourceTree:
+def print_sources(plan: AnyPlan) -> SourceTree:
     """The sources and packed weights of a plan, as they are compiled for this machine."""
     from cnngen._version import __version__
     from cnngen.backends.cpu.plan import Plan
@@ -21,13 +21,13 @@ def sources(plan: AnyPlan) -> SourceTree:
     if isinstance(plan, Plan):
         from cnngen.backends.cpu.emit import emit
 
-        return emit(plan, pack(plan), __version__)
+        return emit(plan, pack_weights(plan), __version__)
     from cnngen.backends.cuda.emit import emit_emulation
 
-    return emit_emulation(plan, pack(plan), __version__)
+    return emit_emulation(plan, pack_weights(plan), __version__)
 
 
-def pack(plan: AnyPlan, graph: Graph | None = None) -> Array:
+def pack_weights(plan: AnyPlan, graph: Graph | None = None) -> Array:
     """The weights of `graph` (default: the planned one) in the order in which the kernels of `plan` read them."""
     from cnngen.backends.cpu.plan import Plan
 

@@ -54,14 +54,14 @@ class View:
         return replace(self, offset=self.offset + first * self.strides[3], shape=(*self.shape[:3], count))
 
     def of(self, memory: Array, base: int = 0) -> Array:
-        """The tensor as a NumPy view of shape (n, h, w, c) into one-dimensional float32 `memory`."""
+        """The tensor as a NumPy view of shape (n, h, w, c) into one-dimensional `memory`."""
         window = memory[base + self.offset :]
         extent = 1 + sum((n - 1) * s for n, s in zip(self.shape, self.strides, strict=True))
         if extent > window.size:
             raise PlanError(f"view {self} leaves its buffer of {memory.size} floats")
         import numpy as np
 
-        return np.lib.stride_tricks.as_strided(window, self.shape, [4 * s for s in self.strides])
+        return np.lib.stride_tricks.as_strided(window, self.shape, [memory.itemsize * s for s in self.strides])
 
 
 @dataclass(frozen=True)

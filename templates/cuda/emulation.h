@@ -255,6 +255,8 @@ typedef _Float16 __half;
 inline float __half2float(__half x) { return float(x); }
 inline __half __float2half_rn(float x) { return __half(x); }
 
+inline float normcdff(float x) { return float(0.5 * erfc(-0.70710678118654752 * double(x))); }
+
 template <class T>
 T shuffle_xor(T value, int mask)
 {

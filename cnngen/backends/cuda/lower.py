@@ -30,15 +30,16 @@ from cnngen.ir import Node, TensorType
 from cnngen.ops import (
     LRN,
     Activate,
-    Add,
     BatchNorm,
     Concat,
     Conv2D,
     Dense,
+    Elementwise,
     Flatten,
     GlobalPool2D,
     Identity,
     Pool2D,
+    PRelu,
     Softmax,
     Transpose,
     Upsample,
@@ -74,10 +75,12 @@ def lower(node: Node, layout: Layout, target: CudaTarget, scratch: Scratch) -> I
             yield _global_pool(op, reads, write, target)
         case Activate():
             yield elementwise("map", reads, write, target, Epilogue(op.activation))
-        case Add():
-            yield elementwise("add", reads, write, target, Epilogue(op.activation))
+        case Elementwise():
+            yield elementwise(op.kind, reads, write, target, Epilogue(op.activation))
         case BatchNorm():
             yield elementwise("affine", reads, write, target, Epilogue())
+        case PRelu():
+            yield elementwise("prelu", reads, write, target, Epilogue())
         case LRN():
             types = c_type(reads[0], target), c_type(write, target)
             lrn = LrnKernel(
@@ -296,7 +299,7 @@ def _global_pool(op: GlobalPool2D, reads: tuple[View, ...], write: View, target:
 
 def _flatten(op: Flatten, read: View, write: View, target: CudaTarget) -> Lowered:
     """Copy into a dense vector whose elements are numbered in the flatten's order."""
-    n, h, w, c = read.shape
+    _, h, w, c = read.shape
     strides = (h * w * c, w * c, c, 1) if op.order == "hwc" else (h * w * c, w, 1, h * w)
     return copy(read, View(write.space, write.index, write.offset, read.shape, strides), target)
 

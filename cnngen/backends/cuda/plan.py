@@ -164,7 +164,7 @@ def verify_plan(plan: CudaPlan) -> CudaPlan:
     return plan
 
 
-def _no_halo(graph: Graph, node: Node) -> Halo:
+def _no_halo(_graph: Graph, _node: Node) -> Halo:
     """CUDA kernels leave out what lies beyond the image."""
     return NO_HALO
 
