@@ -260,11 +260,12 @@ class Network:
         *seconds, nothing = np.median(times, axis=0)
         nodes = {node.name: node for node in self.graph.nodes}
         result = []
-        for step_plan, median in zip(self.plan.steps, seconds, strict=True):
-            node = nodes.get(step_plan.node)
+        names = [step_plan.node for step_plan in self.plan.steps]
+        for name, median in zip(names, seconds, strict=True):
+            node = nodes.get(name)
             macs = node.op.cost(self.graph.input_types(node), self.graph.types[node.name]).macs if node else 0
             kind = node.op.kind if node else "copy"
-            result.append(LayerTime(step_plan.node, kind, max(float(median - nothing), 0.0), macs))
+            result.append(LayerTime(name, kind, max(float(median - nothing), 0.0), macs))
         return result
 
     # Its life

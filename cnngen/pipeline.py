@@ -24,6 +24,8 @@ from cnngen.network import Network
 
 if TYPE_CHECKING:
     from cnngen.backends import AnyPlan
+    from cnngen.backends.cpu.plan import Plan
+    from cnngen.backends.cuda.plan import CudaPlan
     from cnngen.backends.sources import SourceTree
 
 Source = str | Path | Graph
@@ -53,6 +55,8 @@ def compile(
     """Compile a network into native code and load it.
 
     `source`: path of a YAML spec, or a `Graph`. `weights`: a weight file instead of the spec's.
+    `target`: `cpu`, or `cuda-emulated` for the CUDA kernels, run on this machine's CPU to check them.
+    `target`: `cpu`, or `cuda-emulated`: the CUDA kernels, run on this machine's CPU to check them.
     `isa`: `scalar`, `sse4.1`, `avx2`, `avx512` or `native`, the best that this machine has. `batch`: images a
     native call. `threads`: default one for small networks, else all cores; results do not depend on
     it. `numerics`: `fast`, or `reproducible` for the same bits on every ISA with fused multiply-add.
@@ -74,7 +78,11 @@ def compile(
         return recall(asked, known)
     record = Record(digests=asked is not None, strict=strict)
     source_graph = load_graph(source, weights=weights, batch=batch, name=name, record=record)
-    plan = plan_for(source_graph, target=target, isa=isa, threads=threads, precision=precision)
+    plan: AnyPlan
+    if target == "cpu":
+        plan = plan_for(source_graph, isa=isa, threads=threads)
+    else:
+        plan = cuda_plan_for(source_graph, target=target, isa=isa, precision=precision)
     compiler = find_compiler()
     tree = sources(plan)
     folder = Path(build_dir) if build_dir is not None else None
@@ -123,31 +131,28 @@ def load_graph(
     return replace(graph, name=name) if name else graph
 
 
-def plan_for(
-    graph: Graph,
-    *,
-    target: str = "cpu",
-    isa: str = "native",
-    threads: int | None = None,
-    precision: str = "fp32",
-    run_here: bool = True,
-) -> AnyPlan:
-    """Optimise and plan a graph for this machine's CPU, for another ISA or for a GPU.
+def plan_for(graph: Graph, *, isa: str = "native", threads: int | None = None, run_here: bool = True) -> Plan:
+    """Optimise and plan a graph for this machine's CPU or for `isa`.
 
     Raises `TargetError` for an ISA that this machine lacks, unless the code is not to `run_here`.
     """
-    from cnngen.passes import optimise
-
-    if target != "cpu":
-        from cnngen.backends.cuda import plan as cuda_plan
-        from cnngen.backends.cuda import target as cuda_target
-
-        emulated = target == cuda_target.EMULATED
-        return cuda_plan.plan_graph(optimise(graph), cuda_target.resolve(isa, precision, emulated=emulated))
     from cnngen.backends.cpu.plan import plan_graph
+    from cnngen.passes import optimise
 
     count = threads if threads is not None else default_threads(graph)
     return plan_graph(optimise(graph), cpu_target.resolve(isa, count, run_here=run_here))
+
+
+def cuda_plan_for(graph: Graph, *, target: str, isa: str = "native", precision: str = "fp32") -> CudaPlan:
+    """Optimise and plan a graph for a GPU, or for the emulation of one; `isa` lists architectures.
+
+    Raises `TargetError` for an architecture or a precision that does not exist.
+    """
+    from cnngen.backends.cuda.plan import plan_graph
+    from cnngen.backends.cuda.target import EMULATED, resolve
+    from cnngen.passes import optimise
+
+    return plan_graph(optimise(graph), resolve(isa, precision, emulated=target == EMULATED))
 
 
 def default_threads(graph: Graph) -> int:

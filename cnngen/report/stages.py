@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cnngen.backends.files import FolderError, make_folder, put
 from cnngen.backends.sources import SourceTree
@@ -12,6 +13,7 @@ from cnngen.ir import Graph
 
 if TYPE_CHECKING:
     from cnngen.backends import AnyPlan
+    from cnngen.plan.steps import Step
 
 _KERNEL_FILE = re.compile(r"[a-z0-9_]+__[a-z0-9_]+\.c")
 
@@ -31,18 +33,19 @@ def graph_text(graph: Graph) -> str:
 def plan_text(plan: AnyPlan) -> str:
     """The target, the arena and every step with its kernels, what they read and write."""
     symbols = plan.kernels
-    arena = plan.arena
+    arena, size = plan.arena, plan.element.itemsize
     lines = [
         f"plan {plan.name}: {plan.target.name}, threads {plan.target.threads}",
-        f"arena {4 * arena.size} bytes, lower bound {4 * arena.lower_bound}; weights {4 * plan.blob_floats} bytes",
+        f"arena {plan.arena_bytes} bytes, lower bound {size * arena.lower_bound}; weights {4 * plan.blob_floats} bytes",
         "",
     ]
     lines += [
-        f"buffer {b.index}: steps {b.first}-{b.last}, offset {4 * b.offset}, {4 * b.size} bytes"
+        f"buffer {b.index}: steps {b.first}-{b.last}, offset {size * b.offset}, {size * b.size} bytes"
         + (f", halo {b.halo}" if b.has_halo else "")
         for b in arena.buffers
     ]
-    for number, step in enumerate(plan.steps):
+    steps: Sequence[Step[Any]] = plan.steps
+    for number, step in enumerate(steps):
         lines += ["", f"step {number}: {step.title}"]
         for call in step.calls:
             reads = ", ".join(f"{v.space} {v.index} + {v.offset}" for v in call.reads)

@@ -10,7 +10,7 @@ import onnxruntime
 import pytest
 from onnx import helper, numpy_helper
 
-from cnngen.backends.cpu.layout import halo_of
+from cnngen.backends.cpu.halo import halo_of
 from cnngen.backends.cpu.pack import pack
 from cnngen.errors import ShapeError
 from cnngen.frontends.fields import resolve_cropping

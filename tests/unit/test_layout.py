@@ -11,12 +11,13 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from cnngen.backends.cpu.layout import Layout, halo_of, lay_out
+from cnngen.backends.cpu.halo import halo_of
 from cnngen.backends.cpu.plan import Plan
 from cnngen.errors import PlanError
 from cnngen.ir import Graph
 from cnngen.ops import Add, Concat, Conv2D, Dense, Flatten, GlobalPool2D, Identity, Pool2D, Transpose
 from cnngen.passes.elide_concat import elide_concat
+from cnngen.plan.layout import Layout, lay_out
 from cnngen.plan.memory import NO_HALO, View
 from cnngen.reference import reference
 from tests.graphs import RELU, SAME3, Builder, feed
@@ -83,7 +84,7 @@ def test_a_buffer_has_the_largest_halo_of_its_readers_on_each_side() -> None:
     high = builder.add(Conv2D(4, (3, 3), padding=(0, 1, 2, 0)), a)
     pooled = builder.add(Pool2D("max", (2, 2), (2, 2)), a)
     graph = builder.graph(low, high, pooled)
-    assert room(lay_out(graph), a) == (2, 1, 2, 1)
+    assert room(lay_out(graph, halo_of), a) == (2, 1, 2, 1)
     run(graph)
 
 
@@ -91,7 +92,7 @@ def test_an_input_with_a_halo_is_staged_and_one_without_is_read_in_place() -> No
     builder = Builder({"padded": SHAPE, "plain": SHAPE}, weights="integers")
     a, b = builder.add(SAME, "padded"), builder.add(POINTWISE, "plain")
     graph = builder.graph(a, b)
-    layout = lay_out(graph)
+    layout = lay_out(graph, halo_of)
     assert layout.staged == {"padded"}
     assert room(layout, "padded") == (1, 1, 1, 1)
     assert layout.views["plain"] == View.packed("input", 1, graph.types["plain"])
@@ -102,7 +103,7 @@ def test_the_residual_operand_needs_no_halo() -> None:
     builder = net()
     a, b = builder.add(POINTWISE, "x"), builder.add(POINTWISE, "x")
     graph = builder.graph(builder.add(Conv2D(4, (3, 3), padding=SAME3, residual=True), a, b))
-    layout = lay_out(graph)
+    layout = lay_out(graph, halo_of)
     assert room(layout, a) == (1, 1, 1, 1)
     assert room(layout, b) == NO_HALO
     run(graph)
@@ -128,7 +129,7 @@ def test_flatten_and_identity_of_a_dense_tensor_are_views() -> None:
     flat = builder.add(Flatten(), same)
     builder.add(Dense(3), flat)
     graph = builder.graph()
-    layout = lay_out(graph)
+    layout = lay_out(graph, halo_of)
     assert layout.aliases == {same, flat}
     assert layout.views[flat].shape == (1, 1, 1, 6 * 7 * 4)
     assert (layout.views[flat].space, layout.views[flat].offset) == (layout.views[a].space, layout.views[a].offset)
@@ -158,7 +159,7 @@ def test_a_flatten_is_a_copy_where_the_elements_do_not_lie_in_its_order(build: C
     builder = net()
     names = build(builder)
     graph = builder.graph(builder.add(Dense(3), names[0]), *names[1:])
-    assert names[0] not in lay_out(graph).aliases
+    assert names[0] not in lay_out(graph, halo_of).aliases
     run(graph)
 
 
@@ -167,7 +168,7 @@ def test_a_flatten_of_one_pixel_or_one_channel_is_a_view_in_any_order(shape: tup
     builder = net(shape)
     flat = builder.add(Flatten("chw"), "x")
     graph = builder.graph(builder.add(Dense(3), flat))
-    assert flat in lay_out(graph).aliases
+    assert flat in lay_out(graph, halo_of).aliases
     run(graph)
 
 
@@ -179,7 +180,7 @@ def test_producers_write_into_their_slice_of_a_concatenation() -> None:
     parts = [builder.add(Conv2D(count, (1, 1)), "x") for count in (3, 1, 5)]
     joined = builder.add(Concat(), *parts)
     graph = elide_concat(builder.graph(builder.add(SAME, joined)))
-    layout = lay_out(graph)
+    layout = lay_out(graph, halo_of)
     assert room(layout, joined) == (1, 1, 1, 1)
     first = 0
     for name, count in zip(parts, (3, 1, 5), strict=True):
@@ -213,7 +214,7 @@ def test_concatenations_nest_as_in_a_densenet() -> None:
         state = builder.add(Concat(), state, new, name=f"state{number}")
         states.append(state)
     graph = elide_concat(builder.graph(builder.add(GlobalPool2D("max"), state)))
-    layout = lay_out(graph)
+    layout = lay_out(graph, halo_of)
     host = layout.views["state2"]
     assert [layout.views[name] for name in states] == [host.slice_channels(0, count) for count in (6, 8, 10)]
     assert layout.views["new2"] == host.slice_channels(8, 2)
@@ -248,7 +249,7 @@ def test_an_output_is_computed_in_the_callers_array() -> None:
     builder = net()
     a = builder.add(POINTWISE, "x")
     graph = builder.graph(builder.add(RELU, a))
-    layout = lay_out(graph)
+    layout = lay_out(graph, halo_of)
     assert layout.views[graph.outputs[0]] == View.packed("output", 0, graph.types[graph.outputs[0]])
     assert not layout.copied_outputs
     assert len(run(graph).steps) == 2
@@ -258,7 +259,7 @@ def test_an_output_that_others_read_is_read_from_the_callers_array() -> None:
     builder = net()
     a = builder.add(POINTWISE, "x")
     graph = builder.graph(a, builder.add(Conv2D(3, (2, 2)), a))
-    layout = lay_out(graph)
+    layout = lay_out(graph, halo_of)
     assert layout.views[a].space == "output"
     plan = run(graph)
     assert plan.steps[1].calls[0].reads[0].space == "output"
@@ -268,7 +269,7 @@ def test_an_output_with_a_halo_is_copied_at_the_end() -> None:
     builder = net()
     a = builder.add(POINTWISE, "x", name="a")
     graph = builder.graph(a, builder.add(SAME, a, name="b"))
-    layout = lay_out(graph)
+    layout = lay_out(graph, halo_of)
     assert layout.copied_outputs == {0}
     plan = run(graph)
     assert steps(plan)[-1] == "output a"
@@ -279,7 +280,7 @@ def test_an_output_named_twice_is_computed_once_and_copied() -> None:
     builder = net()
     a = builder.add(POINTWISE, "x", name="a")
     graph = builder.graph(a, a, a)
-    assert lay_out(graph).copied_outputs == {1, 2}
+    assert lay_out(graph, halo_of).copied_outputs == {1, 2}
     assert steps(run(graph)) == ["conv2d a", "output a", "output a"]
 
 
@@ -288,7 +289,7 @@ def test_an_input_that_is_an_output_is_copied(padded: bool) -> None:
     builder = net()
     a = builder.add(SAME if padded else POINTWISE, "x")
     graph = builder.graph("x", a, "x")
-    layout = lay_out(graph)
+    layout = lay_out(graph, halo_of)
     assert layout.copied_outputs == {0, 2}
     assert layout.staged == ({"x"} if padded else set())
     run(graph)
@@ -300,7 +301,7 @@ def test_outputs_that_view_one_tensor_share_its_first_array() -> None:
     flat = builder.add(Flatten(), a, name="flat")
     for outputs in ((flat, a), (a, flat), (flat, flat), (flat,)):
         graph = builder.graph(*outputs)
-        layout = lay_out(graph)
+        layout = lay_out(graph, halo_of)
         assert layout.views[a].space == "output"
         assert layout.copied_outputs == set(range(1, len(outputs)))
         run(graph)
@@ -310,7 +311,7 @@ def test_an_input_that_is_flattened_into_an_output_is_copied() -> None:
     builder = net()
     builder.add(Flatten(), "x", name="flat")
     graph = builder.graph("flat")
-    assert lay_out(graph).copied_outputs == {0}
+    assert lay_out(graph, halo_of).copied_outputs == {0}
     assert steps(run(graph)) == ["output flat"]
 
 

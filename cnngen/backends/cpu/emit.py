@@ -13,13 +13,13 @@ import jinja2
 from cnngen import resources
 from cnngen.backends.cpu.kernels import AnyKernel
 from cnngen.backends.cpu.plan import Plan
-from cnngen.backends.cpu.steps import Call, Step
 from cnngen.backends.cpu.wrap import wrap
 from cnngen.backends.sources import SourceTree
 from cnngen.cache import private_folder
 from cnngen.errors import SpecError
 from cnngen.ir import Array, TensorType
 from cnngen.plan.memory import View
+from cnngen.plan.steps import Call, Step
 
 LINES_PER_UNIT = 1200
 """Kernel lines in one compilation unit: more units compile in parallel, each one parses the headers."""
@@ -149,11 +149,11 @@ def partition(plan: Plan, symbols: dict[AnyKernel, str], texts: dict[str, str]) 
     return [sorted(unit, key=lambda step: step.number) for unit in units if unit]
 
 
-def _step_text(number: int, step: Step, symbols: dict[AnyKernel, str]) -> StepText:
+def _step_text(number: int, step: Step[AnyKernel], symbols: dict[AnyKernel, str]) -> StepText:
     return StepText(number, c_comment(step.title), tuple(_call_text(call, symbols[call.kernel]) for call in step.calls))
 
 
-def _call_text(call: Call, symbol: str) -> CallText:
+def _call_text(call: Call[AnyKernel], symbol: str) -> CallText:
     params = tuple(_behind("call->weights", offset) for offset in call.params)
     return CallText(symbol, (*map(_pointer, call.reads), *params, _pointer(call.write)))
 

@@ -21,7 +21,6 @@ from cnngen.backends.cpu.kernels import (
     Strides,
     UpsampleKernel,
 )
-from cnngen.backends.cpu.layout import Layout
 from cnngen.backends.cpu.lower_convolution import Lowered, convolution, dense, transposed
 from cnngen.backends.cpu.target import Target
 from cnngen.ir import Node
@@ -53,6 +52,7 @@ from cnngen.ops import (
     Upsample,
     UpsampleBilinear,
 )
+from cnngen.plan.layout import Layout
 from cnngen.plan.memory import View
 
 ARITHMETIC: dict[type[Elementwise], Operation] = {

@@ -21,12 +21,12 @@ from cnngen.backends.cpu.kernels import (
     PlanarConvKernel,
     even_strips,
 )
-from cnngen.backends.cpu.steps import Taps
 from cnngen.backends.cpu.target import Target
 from cnngen.ir import TensorType
 from cnngen.ops import Conv2D, Conv2DTranspose, Dense
-from cnngen.ops.conv2d_transpose import Phase
 from cnngen.plan.memory import View
+from cnngen.plan.phases import phase_view
+from cnngen.plan.steps import Taps
 
 ONE_ROW_PIXELS = 64
 """Up to so many pixels an image may be tiled as one row: each tile is a function of its own."""
@@ -102,7 +102,7 @@ def transposed(op: Conv2DTranspose, reads: tuple[View, ...], write: View, target
     sizes = write.shape[1:3]
     strides = "x".join(map(str, sorted(set(op.stride))))
     for rows, columns in itertools.product(op.phases(0, sizes[0]), op.phases(1, sizes[1])):
-        own, *residual = (_phase_view(view, op.stride, rows, columns) for view in (write, *reads[1:]))
+        own, *residual = (phase_view(view, op.stride, rows, columns) for view in (write, *reads[1:]))
         taps = (rows.taps, columns.taps)
         kernel = (len(rows.taps), len(columns.taps))
         if 0 in kernel:
@@ -129,17 +129,6 @@ def transposed(op: Conv2DTranspose, reads: tuple[View, ...], write: View, target
         )
         name = f"conv2dt_{kernel[0]}x{kernel[1]}s{strides}"
         yield windowed(window, name, (reads[0], *residual), own, target)._replace(taps=taps)
-
-
-def _phase_view(view: View, stride: tuple[int, int], rows: Phase, columns: Phase) -> View:
-    """The elements of `view` that lie in these phases."""
-    n, h, w, c = view.strides
-    return replace(
-        view,
-        offset=view.offset + rows.first * h + columns.first * w,
-        shape=(view.shape[0], rows.count, columns.count, view.shape[3]),
-        strides=(n, h * stride[0], w * stride[1], c),
-    )
 
 
 def windowed(op: Conv2D, family: str, reads: tuple[View, ...], write: View, target: Target) -> Lowered:

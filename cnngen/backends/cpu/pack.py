@@ -28,10 +28,10 @@ from cnngen.backends.cpu.kernels import (
     UpsampleKernel,
 )
 from cnngen.backends.cpu.plan import Plan
-from cnngen.backends.cpu.steps import Taps
 from cnngen.errors import PlanError
 from cnngen.ir import Array, Graph, Node
 from cnngen.ops import BatchNorm, PRelu
+from cnngen.plan.steps import Taps
 
 
 def pack(plan: Plan, graph: Graph | None = None) -> Array:

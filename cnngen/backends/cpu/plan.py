@@ -12,15 +12,16 @@ from typing import ClassVar
 import numpy as np
 
 from cnngen.arithmetic import FLOAT32, Arithmetic
+from cnngen.backends.cpu.halo import halo_of
 from cnngen.backends.cpu.kernels import AnyKernel, CopyKernel, HaloKernel
-from cnngen.backends.cpu.layout import Layout, lay_out
 from cnngen.backends.cpu.lower import lower
-from cnngen.backends.cpu.steps import Call, Step
 from cnngen.backends.cpu.target import Target
 from cnngen.errors import PlanError
 from cnngen.ir import Graph, Node
 from cnngen.ops import Concat
+from cnngen.plan.layout import Layout, lay_out
 from cnngen.plan.memory import ALIGNMENT, Arena, View, verify_arena
+from cnngen.plan.steps import Call, Step
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +31,7 @@ class Plan:
     name: str
     graph: Graph
     target: Target
-    steps: tuple[Step, ...]
+    steps: tuple[Step[AnyKernel], ...]
     views: Mapping[str, View]
     arena: Arena
     blob_floats: int
@@ -70,8 +71,8 @@ class Plan:
 
 def plan_graph(graph: Graph, target: Target) -> Plan:
     """Plan `graph`, which must be optimised and verified, for `target`."""
-    layout = lay_out(graph)
-    steps: list[Step] = []
+    layout = lay_out(graph, halo_of)
+    steps: list[Step[AnyKernel]] = []
     blob = 0
     for tensor in graph.inputs:
         if tensor.name in layout.staged:
@@ -127,13 +128,13 @@ def _concat_in_place(node: Node, layout: Layout) -> bool:
     return isinstance(node.op, Concat) and all(layout.lies_in(name, node.name) for name in node.inputs)
 
 
-def _copy_step(graph: Graph, target: Target, name: str, source: View, layout: Layout, verb: str) -> Step:
+def _copy_step(graph: Graph, target: Target, name: str, source: View, layout: Layout, verb: str) -> Step[AnyKernel]:
     write = layout.views[name]
     kernel = CopyKernel(target.isa.lanes, write.shape, source.strides, write.strides)
     return Step(name, f"{verb} {name}: {graph.types[name]}", (Call(kernel, (source,), (), write),))
 
 
-def _output_step(graph: Graph, target: Target, index: int, name: str, layout: Layout) -> Step:
+def _output_step(graph: Graph, target: Target, index: int, name: str, layout: Layout) -> Step[AnyKernel]:
     read = layout.views[name]
     write = View.packed("output", index, graph.types[name])
     kernel = CopyKernel(target.isa.lanes, read.shape, read.strides, write.strides)
@@ -141,12 +142,12 @@ def _output_step(graph: Graph, target: Target, index: int, name: str, layout: La
     return Step(f"output {index}", title, (Call(kernel, (read,), (), write),))
 
 
-def _fill_halos(steps: list[Step], layout: Layout, target: Target) -> list[Step]:
+def _fill_halos(steps: list[Step[AnyKernel]], layout: Layout, target: Target) -> list[Step[AnyKernel]]:
     """Let the first step that writes into a buffer with a halo also zero the halo."""
     filled: set[int] = set()
     result = []
     for step in steps:
-        fills = []
+        fills: list[Call[AnyKernel]] = []
         for call in step.calls:
             view = call.write
             if view.space == "arena" and view.index not in filled:

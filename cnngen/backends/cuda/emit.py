@@ -13,11 +13,12 @@ from cnngen import resources
 from cnngen.backends.cpu.emit import c_comment, c_identifier
 from cnngen.backends.cpu.target import ISAS, host_isas
 from cnngen.backends.cuda.kernels import AnyKernel
-from cnngen.backends.cuda.plan import Call, CudaPlan
+from cnngen.backends.cuda.plan import CudaPlan
 from cnngen.backends.sources import SourceTree
 from cnngen.cache import private_folder
 from cnngen.ir import Array
 from cnngen.plan.memory import View
+from cnngen.plan.steps import Call
 
 HEADERS = ("device.cuh", "activations.cuh")
 
@@ -33,7 +34,7 @@ class LaunchText:
     arguments: tuple[str, ...]
 
     @staticmethod
-    def of(call: Call, symbol: str) -> LaunchText:
+    def of(call: Call[AnyKernel], symbol: str) -> LaunchText:
         kernel, launch = call.kernel, call.kernel.launch
         params = tuple(
             _cast(_behind("call.weights", offset), "float", kind)
@@ -47,7 +48,7 @@ class LaunchText:
         write = _pointer(call.write)
         if call.write.space == "arena":
             write = _cast(write, element, kernel.output_type)
-        arguments = (*reads[:1], *params, *reads[1:], write)
+        arguments = (*params, *reads, write) if kernel.parameters_first else (*reads[:1], *params, *reads[1:], write)
         return LaunchText(symbol, launch.grid, launch.threads, launch.shared, arguments)
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import assert_never
+from typing import NamedTuple, assert_never
 
-from cnngen.backends.cpu.layout import Layout
 from cnngen.backends.cuda.kernels import (
     AnyKernel,
     CopyKernel,
@@ -14,6 +14,7 @@ from cnngen.backends.cuda.kernels import (
     DepthwiseKernel,
     ElementwiseKernel,
     Epilogue,
+    FillKernel,
     GemmConvKernel,
     GlobalPoolKernel,
     LrnKernel,
@@ -33,6 +34,7 @@ from cnngen.ops import (
     BatchNorm,
     Concat,
     Conv2D,
+    Conv2DTranspose,
     Dense,
     Elementwise,
     Flatten,
@@ -44,9 +46,21 @@ from cnngen.ops import (
     Transpose,
     Upsample,
 )
+from cnngen.plan.layout import Layout
 from cnngen.plan.memory import View
+from cnngen.plan.phases import phase_view
+from cnngen.plan.steps import Taps
 
-Lowered = tuple[AnyKernel, tuple[View, ...], View]
+
+class Lowered(NamedTuple):
+    """A kernel with the views it reads and the view it writes; `taps` where it takes some of the weights only."""
+
+    kernel: AnyKernel
+    reads: tuple[View, ...]
+    write: View
+    taps: Taps | None = None
+
+
 Scratch = Callable[[int], View]
 """Room in the arena for so many float32 numbers, for the time of one node."""
 
@@ -67,6 +81,8 @@ def lower(node: Node, layout: Layout, target: CudaTarget, scratch: Scratch) -> I
                 yield _depthwise(op, reads, write, target)
             else:
                 yield from _convolution(op, reads, write, target, scratch)
+        case Conv2DTranspose():
+            yield from _transposed(op, reads, write, target, scratch)
         case Dense():
             yield from _dense(op, reads, write, target, scratch)
         case Pool2D():
@@ -94,17 +110,19 @@ def lower(node: Node, layout: Layout, target: CudaTarget, scratch: Scratch) -> I
                 op.beta,
                 op.bias,
             )
-            yield lrn, reads, write
+            yield Lowered(lrn, reads, write)
         case Softmax():
             types = c_type(reads[0], target), c_type(write, target)
-            yield SoftmaxKernel(target.precision, write.shape, reads[0].strides, write.strides, *types), reads, write
+            yield Lowered(
+                SoftmaxKernel(target.precision, write.shape, reads[0].strides, write.strides, *types), reads, write
+            )
         case Upsample():
             types = c_type(reads[0], target), c_type(write, target)
             vector = _vector([*reads, write], target)
             upsample = UpsampleKernel(
                 target.precision, write.shape, op.scale, reads[0].strides, write.strides, *types, vector
             )
-            yield upsample, reads, write
+            yield Lowered(upsample, reads, write)
         case Transpose():
             yield copy(_permuted(reads[0], op.axes), write, target)
         case Identity():
@@ -127,7 +145,7 @@ def copy(read: View, write: View, target: CudaTarget) -> Lowered:
     kernel = CopyKernel(
         target.precision, read.shape, read.strides, write.strides, c_type(read, target), c_type(write, target)
     )
-    return kernel, (read,), write
+    return Lowered(kernel, (read,), write)
 
 
 def elementwise(operation: str, reads: Sequence[View], write: View, target: CudaTarget, epilogue: Epilogue) -> Lowered:
@@ -145,7 +163,7 @@ def elementwise(operation: str, reads: Sequence[View], write: View, target: Cuda
         operation,
         epilogue,
     )
-    return kernel, tuple(reads), write
+    return Lowered(kernel, tuple(reads), write)
 
 
 def c_type(view: View, target: CudaTarget) -> str:
@@ -199,16 +217,40 @@ def _convolution(
         Epilogue(op.activation),
     )
     if tile.splits == 1:
-        yield kernel, reads, write
+        yield Lowered(kernel, reads, write)
         return
     partial = scratch(tile.splits * pixels * op.filters)
     bare = replace(kernel, output_type="float", has_bias=False, has_residual=False, epilogue=Epilogue())
-    yield bare, reads[:1], partial
+    yield Lowered(bare, reads[:1], partial)
     reduce = ReduceSplitsKernel(
         precision, tile.splits, pixels, op.filters, out_size, write.strides, residual_strides, kernel.output_type,
         op.use_bias, op.residual, kernel.epilogue,
     )  # fmt: skip
-    yield reduce, (partial, *reads[1:]), write
+    yield Lowered(reduce, (partial, *reads[1:]), write)
+
+
+def _transposed(
+    op: Conv2DTranspose, reads: tuple[View, ...], write: View, target: CudaTarget, scratch: Scratch
+) -> Iterator[Lowered]:
+    """For each phase of the output a convolution of stride 1 with some of the taps; without any, the epilogue."""
+    for rows, columns in itertools.product(op.phases(0, write.shape[1]), op.phases(1, write.shape[2])):
+        own, *residual = (phase_view(view, op.stride, rows, columns) for view in (write, *reads[1:]))
+        taps = (rows.taps, columns.taps)
+        kernel = (len(rows.taps), len(columns.taps))
+        if 0 in kernel:
+            strides = residual[0].strides if residual else (0, 0, 0, 0)
+            fill = FillKernel(
+                target.precision, own.shape, own.strides, strides, c_type(own, target), op.use_bias, op.residual,
+                Epilogue(op.activation),
+            )  # fmt: skip
+            yield Lowered(fill, tuple(residual), own, taps)
+            continue
+        window = Conv2D(
+            op.filters, kernel, (1, 1), (rows.begin, 0, columns.begin, 0), (rows.dilation, columns.dilation),
+            op.groups, op.use_bias, op.activation, op.residual,
+        )  # fmt: skip
+        for lowered in _convolution(window, (reads[0], *residual), own, target, scratch):
+            yield lowered._replace(taps=taps)
 
 
 def _depthwise(op: Conv2D, reads: tuple[View, ...], write: View, target: CudaTarget) -> Lowered:
@@ -234,7 +276,7 @@ def _depthwise(op: Conv2D, reads: tuple[View, ...], write: View, target: CudaTar
         op.residual,
         Epilogue(op.activation),
     )
-    return kernel, reads, write
+    return Lowered(kernel, reads, write)
 
 
 def _dense(op: Dense, reads: tuple[View, ...], write: View, target: CudaTarget, scratch: Scratch) -> Iterator[Lowered]:
@@ -255,7 +297,7 @@ def _dense(op: Dense, reads: tuple[View, ...], write: View, target: CudaTarget, 
         op.use_bias,
         Epilogue(op.activation),
     )
-    yield kernel, reads, write
+    yield Lowered(kernel, reads, write)
 
 
 def _pool(op: Pool2D, reads: tuple[View, ...], write: View, target: CudaTarget) -> Lowered:
@@ -278,7 +320,7 @@ def _pool(op: Pool2D, reads: tuple[View, ...], write: View, target: CudaTarget) 
         c_type(write, target),
         _vector([source, write], target),
     )
-    return kernel, reads, write
+    return Lowered(kernel, reads, write)
 
 
 def _global_pool(op: GlobalPool2D, reads: tuple[View, ...], write: View, target: CudaTarget) -> Lowered:
@@ -294,7 +336,7 @@ def _global_pool(op: GlobalPool2D, reads: tuple[View, ...], write: View, target:
         c_type(source, target),
         c_type(write, target),
     )
-    return kernel, reads, write
+    return Lowered(kernel, reads, write)
 
 
 def _flatten(op: Flatten, read: View, write: View, target: CudaTarget) -> Lowered:

@@ -7,12 +7,14 @@ from typing import assert_never
 import numpy as np
 
 from cnngen.arithmetic import round_to_tf32
+from cnngen.backends.cpu.pack import with_taps
 from cnngen.backends.cuda.kernels import (
     AnyKernel,
     CopyKernel,
     DenseKernel,
     DepthwiseKernel,
     ElementwiseKernel,
+    FillKernel,
     GemmConvKernel,
     GlobalPoolKernel,
     LrnKernel,
@@ -36,7 +38,7 @@ def pack(plan: CudaPlan, graph: Graph | None = None) -> Array:
         for call in step.calls:
             if not call.params:
                 continue
-            arrays = pack_kernel(call.kernel, nodes[step.node])
+            arrays = pack_kernel(call.kernel, with_taps(nodes[step.node], call.taps))
             for offset, size, array in zip(call.params, call.kernel.parameter_sizes, arrays, strict=True):
                 words = np.ascontiguousarray(array).reshape(-1).view(np.float32)
                 if words.size != size:
@@ -50,7 +52,7 @@ def pack_kernel(kernel: AnyKernel, node: Node) -> list[Array]:
     match kernel:
         case GemmConvKernel():
             return _pack_conv(kernel, node)
-        case ReduceSplitsKernel():
+        case FillKernel() | ReduceSplitsKernel():
             return _bias(node)
         case DenseKernel():
             packed = np.zeros((kernel.padded_units, kernel.padded_inputs), np.float32)

@@ -11,33 +11,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from cnngen.arithmetic import Arithmetic
-from cnngen.backends.cpu.layout import Layout, Room, lay_out
 from cnngen.backends.cuda.kernels import AnyKernel, DenseKernel, GemmConvKernel
 from cnngen.backends.cuda.lower import copy, lower
 from cnngen.backends.cuda.target import CudaTarget
 from cnngen.errors import PlanError
 from cnngen.ir import Graph, Node
 from cnngen.ops import Concat
+from cnngen.plan.layout import Layout, Room, lay_out
 from cnngen.plan.memory import ALIGNMENT, NO_HALO, Arena, Halo, View, verify_arena
-
-
-@dataclass(frozen=True)
-class Call:
-    """One launch of a kernel: what it reads, its packed parameters (offsets in the blob), what it writes."""
-
-    kernel: AnyKernel
-    reads: tuple[View, ...]
-    params: tuple[int, ...]
-    write: View
-
-
-@dataclass(frozen=True)
-class Step:
-    """The launches of one node; `node` is the graph node (or graph input or output) they belong to."""
-
-    node: str
-    title: str
-    calls: tuple[Call, ...]
+from cnngen.plan.steps import Call, Step
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +29,7 @@ class CudaPlan:
     name: str
     graph: Graph
     target: CudaTarget
-    steps: tuple[Step, ...]
+    steps: tuple[Step[AnyKernel], ...]
     views: Mapping[str, View]
     arena: Arena
     blob_floats: int
@@ -98,26 +80,26 @@ def plan_graph(graph: Graph, target: CudaTarget) -> CudaPlan:
     """Plan `graph`, which must be optimised and verified, for `target`."""
     layout = lay_out(graph, _no_halo, converted=target.precision.name == "fp16")
     scratch = _Scratch(layout, target.precision.element_bytes)
-    steps: list[Step] = []
+    steps: list[Step[AnyKernel]] = []
     blob = 0
     for tensor in graph.inputs:
         if tensor.name in layout.staged:
-            kernel, reads, write = copy(layout.external_input(tensor.name), layout.views[tensor.name], target)
+            kernel, reads, write, _ = copy(layout.external_input(tensor.name), layout.views[tensor.name], target)
             steps.append(Step(tensor.name, f"stage {tensor.name}: {tensor.type}", (Call(kernel, reads, (), write),)))
     for node in graph.nodes:
         if node.name in layout.aliases or _concat_in_place(node, layout):
             continue
         calls = []
-        for kernel, reads, write in lower(node, layout, target, scratch.room):
+        for kernel, reads, write, taps in lower(node, layout, target, scratch.room):
             params = []
             for size in kernel.parameter_sizes:
                 params.append(blob)
                 blob += -(-size // ALIGNMENT) * ALIGNMENT
-            calls.append(Call(kernel, reads, tuple(params), write))
+            calls.append(Call(kernel, reads, tuple(params), write, taps))
         steps.append(Step(node.name, describe(graph, node), tuple(calls)))
     for index, name in enumerate(graph.outputs):
         if index in layout.copied_outputs:
-            kernel, reads, write = copy(layout.views[name], View.packed("output", index, graph.types[name]), target)
+            kernel, reads, write, _ = copy(layout.views[name], View.packed("output", index, graph.types[name]), target)
             steps.append(Step(f"output {index}", f"output {name}", (Call(kernel, reads, (), write),)))
     views, arena, steps = replace(layout, buffers=tuple(scratch.buffers)).resolve(steps)
     return verify_plan(CudaPlan(graph.name, graph, target, tuple(steps), views, arena, blob))

@@ -3,7 +3,7 @@
 from cnngen.backends.cuda.kernels.base import CudaKernel, Epilogue, Launch
 from cnngen.backends.cuda.kernels.convolution import DenseKernel, GemmConvKernel, ReduceSplitsKernel
 from cnngen.backends.cuda.kernels.elementwise import ElementwiseKernel
-from cnngen.backends.cuda.kernels.pointwise import CopyKernel, LrnKernel, SoftmaxKernel, UpsampleKernel
+from cnngen.backends.cuda.kernels.pointwise import CopyKernel, FillKernel, LrnKernel, SoftmaxKernel, UpsampleKernel
 from cnngen.backends.cuda.kernels.windows import DepthwiseKernel, GlobalPoolKernel, PoolKernel
 
 AnyKernel = (
@@ -11,6 +11,7 @@ AnyKernel = (
     | DenseKernel
     | DepthwiseKernel
     | ElementwiseKernel
+    | FillKernel
     | GemmConvKernel
     | GlobalPoolKernel
     | LrnKernel
@@ -28,6 +29,7 @@ __all__ = [
     "DepthwiseKernel",
     "ElementwiseKernel",
     "Epilogue",
+    "FillKernel",
     "GemmConvKernel",
     "GlobalPoolKernel",
     "Launch",

@@ -26,6 +26,8 @@ class CudaKernel:
     """Base: `template` is the file under `templates/cuda/`, `precision` that of the network's tensors."""
 
     template: ClassVar[str]
+    parameters_first: ClassVar[bool] = False
+    """Whether the packed parameters come before the first input in the signature."""
     precision: Precision
 
     @property

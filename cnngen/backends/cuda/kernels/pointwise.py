@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from cnngen.backends.cpu.kernels.base import c_float
-from cnngen.backends.cuda.kernels.base import CudaKernel, Launch, Strides, ceil_div
+from cnngen.backends.cuda.kernels.base import CudaKernel, Epilogue, Launch, Strides, ceil_div
 
 
 @dataclass(frozen=True)
@@ -152,3 +152,43 @@ class UpsampleKernel(CudaKernel):
     @property
     def launch(self) -> Launch:
         return Launch((ceil_div(self.items, self.threads), 1, 1), self.threads)
+
+
+@dataclass(frozen=True)
+class FillKernel(CudaKernel):
+    """What the epilogue makes of a sum of nothing, for outputs of a transposed convolution that no tap reaches."""
+
+    template: ClassVar[str] = "fill.cu.j2"
+    parameters_first: ClassVar[bool] = True
+    threads: ClassVar[int] = 256
+    shape: tuple[int, int, int, int]
+    out_strides: Strides
+    residual_strides: Strides
+    output_type: str
+    has_bias: bool
+    has_residual: bool
+    epilogue: Epilogue
+
+    @property
+    def label(self) -> str:
+        return f"fill_c{self.channels}_p{math.prod(self.shape[:3])}{self.epilogue.suffix}"
+
+    @property
+    def channels(self) -> int:
+        return self.shape[3]
+
+    @property
+    def out_size(self) -> tuple[int, int]:
+        return self.shape[1], self.shape[2]
+
+    @property
+    def elements(self) -> int:
+        return math.prod(self.shape)
+
+    @property
+    def parameter_sizes(self) -> tuple[int, ...]:
+        return (self.channels,) if self.has_bias else ()
+
+    @property
+    def launch(self) -> Launch:
+        return Launch((ceil_div(self.elements, self.threads), 1, 1), self.threads)

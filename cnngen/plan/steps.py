@@ -1,24 +1,27 @@
-"""A step of a plan: the kernel calls between two barriers."""
+"""A step of a plan: the kernel calls of one node. Shared between the backends, which have kernels of their own."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
-from cnngen.backends.cpu.kernels import AnyKernel
 from cnngen.plan.memory import View
+
+K = TypeVar("K")
+"""The kernels of a backend."""
 
 Taps = tuple[range, range]
 """Rows and columns of a layer's kernel, in the order in which a call takes them."""
 
 
 @dataclass(frozen=True)
-class Call:
+class Call(Generic[K]):
     """One call of a kernel: what it reads, its packed parameters (offsets in the blob), what it writes.
 
     `taps` says which of the layer's weights it takes, where that is not all.
     """
 
-    kernel: AnyKernel
+    kernel: K
     reads: tuple[View, ...]
     params: tuple[int, ...]
     write: View
@@ -26,9 +29,9 @@ class Call:
 
 
 @dataclass(frozen=True)
-class Step:
+class Step(Generic[K]):
     """The calls between two barriers; `node` is the graph node (or graph input or output) they belong to."""
 
     node: str
     title: str
-    calls: tuple[Call, ...]
+    calls: tuple[Call[K], ...]

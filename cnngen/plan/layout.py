@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
-from cnngen.plan.steps import Step
 from cnngen.ir import Graph, Node
-from cnngen.ops import Conv2D, Conv2DTranspose, Flatten, Identity
+from cnngen.ops import Flatten, Identity
 from cnngen.plan.memory import NO_HALO, Arena, Buffer, Halo, View, as_image, assign_offsets
+from cnngen.plan.steps import K, Step
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Layout:
         placement = self.graph.placements.get(name)
         return placement is not None and placement.host == host
 
-    def resolve(self, steps: Sequence[Step]) -> tuple[Mapping[str, View], Arena, list[Step]]:
+    def resolve(self, steps: Sequence[Step[K]]) -> tuple[Mapping[str, View], Arena, list[Step[K]]]:
         """Find when each buffer is in use, give it an offset, and make all views absolute."""
         uses: dict[int, list[int]] = {index: [] for index in range(len(self.buffers))}
         for number, step in enumerate(steps):
@@ -83,24 +83,7 @@ class Layout:
         return MappingProxyType(views), arena, moved
 
 
-def halo_of(graph: Graph, node: Node) -> Halo:
-    """The zero pixels that `node`, a convolution, reads around its first input."""
-    op, (source, *_) = node.op, graph.input_types(node)
-    if isinstance(op, Conv2DTranspose):
-        output = graph.types[node.name]
-        top, bottom = _reach_of_phases(op, 0, source.shape[1], output.shape[1])
-        return (top, bottom, *_reach_of_phases(op, 1, source.shape[2], output.shape[2]))
-    if not isinstance(op, Conv2D):
-        return NO_HALO
-    _, height, width, _ = as_image(source)
-    _, rows, columns, _ = as_image(graph.types[node.name])
-    top, _, left, _ = op.padding
-    bottom = (rows - 1) * op.stride[0] + op.dilation[0] * (op.kernel[0] - 1) + 1 - top - height
-    right = (columns - 1) * op.stride[1] + op.dilation[1] * (op.kernel[1] - 1) + 1 - left - width
-    return (top, max(bottom, 0), left, max(right, 0))
-
-
-def lay_out(graph: Graph, halo: Callable[[Graph, Node], Halo] = halo_of, *, converted: bool = False) -> Layout:
+def lay_out(graph: Graph, halo: Callable[[Graph, Node], Halo], *, converted: bool = False) -> Layout:
     """Decide where every tensor of `graph` lies.
 
     `halo` says which zero pixels a node reads around its first input. With `converted` the arena holds

@@ -1,0 +1,32 @@
+"""The zero pixels around an image that convolutions on the CPU read, so that they need not look where it ends."""
+
+from __future__ import annotations
+
+from cnngen.ir import Graph, Node
+from cnngen.ops import Conv2D, Conv2DTranspose
+from cnngen.plan.memory import NO_HALO, Halo, as_image
+
+
+def halo_of(graph: Graph, node: Node) -> Halo:
+    """The zero pixels that `node`, a convolution, reads around its first input."""
+    op, (source, *_) = node.op, graph.input_types(node)
+    if isinstance(op, Conv2DTranspose):
+        output = graph.types[node.name]
+        top, bottom = _reach_of_phases(op, 0, source.shape[1], output.shape[1])
+        return (top, bottom, *_reach_of_phases(op, 1, source.shape[2], output.shape[2]))
+    if not isinstance(op, Conv2D):
+        return NO_HALO
+    _, height, width, _ = as_image(source)
+    _, rows, columns, _ = as_image(graph.types[node.name])
+    top, _, left, _ = op.padding
+    bottom = (rows - 1) * op.stride[0] + op.dilation[0] * (op.kernel[0] - 1) + 1 - top - height
+    right = (columns - 1) * op.stride[1] + op.dilation[1] * (op.kernel[1] - 1) + 1 - left - width
+    return (top, max(bottom, 0), left, max(right, 0))
+
+
+def _reach_of_phases(op: Conv2DTranspose, axis: int, size: int, positions: int) -> tuple[int, int]:
+    """How far the phases of a transposed convolution read beyond both ends of an input of `size` elements."""
+    phases = [phase for phase in op.phases(axis, positions) if phase.taps]
+    first = min((-phase.begin for phase in phases), default=0)
+    last = max((phase.count - 1 - phase.begin + phase.dilation * (len(phase.taps) - 1) for phase in phases), default=0)
+    return max(-first, 0), max(last - size + 1, 0)
