@@ -24,7 +24,7 @@ from cnngen.arithmetic import FLOAT32, Arithmetic
 from cnngen.errors import RunError
 from cnngen.feed import Feed, bind
 from cnngen.ir import Array, Graph, Node
-from cnngen.ops import Conv2D, Dense
+from cnngen.ops import Conv2D, Conv2DTranspose, Dense
 from cnngen.reference import bound, evaluate
 from cnngen.report.verify_report import Comparison, LayerReport, Mismatch, OutputReport, Report
 from cnngen.verify_integers import IntegerCase, integer_cases, integer_twin
@@ -189,7 +189,7 @@ def _perturbed_reference(
     for position, node in enumerate(graph.nodes):
         found = bound(node, [clean[name] for name in node.inputs])
         clean[node.name] = found.value
-        rounds = arithmetic if isinstance(node.op, Conv2D | Dense) else Arithmetic(arithmetic.stored)
+        rounds = arithmetic if isinstance(node.op, Conv2D | Conv2DTranspose | Dense) else Arithmetic(arithmetic.stored)
         value = evaluate(rounds.round_weights(node), rounds.round_inputs([moved[name] for name in node.inputs]))
         signs = rng.integers(0, 2, value.shape, dtype=np.int8) * 2 - 1
         moved[node.name] = value + signs * np.concatenate([found.alarm] * SAMPLES)

@@ -120,7 +120,7 @@ def emit_emulation(plan: CudaPlan, blob: Array, version: str) -> SourceTree:
         files[f"{name}_weights.S"] = _assembly(name, plan.blob_floats)
         units.append(f"{name}_weights.S")
         blobs[f"{name}_weights.bin"] = blob
-    flags = (*ISAS[host_isas()[-1]].flags, "-O2", "-U_FORTIFY_SOURCE", "-Wno-unknown-pragmas")
+    flags = (*ISAS[host_isas()[-1]].flags, "-O1", "-U_FORTIFY_SOURCE", "-Wno-unknown-pragmas")
     links = ("-lstdc++", "-lm")
     return SourceTree(name, MappingProxyType(files), MappingProxyType(blobs), tuple(units), flags, links, "c++17")
 

@@ -1,0 +1,113 @@
+"""The CUDA kernels, run on this machine's CPU by the emulation, against the reference.
+
+The same generated file goes through nvcc where there is one: it compiles without a warning for every
+architecture, and the main kernels keep everything in registers. Nothing here needs a GPU.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import cnngen
+from cnngen.backends.cuda.emit import emit_device
+from cnngen.backends.cuda.plan import plan_graph
+from cnngen.backends.cuda.target import ARCHITECTURES, PRECISIONS, resolve
+from cnngen.ir import Graph
+from cnngen.ops import Activation, Conv2D, Dense
+from cnngen.passes import optimise
+from tests.differential.test_kernels import NETWORKS
+from tests.graphs import EXAMPLES, SAME3, Builder, feed
+
+COVERED = [
+    *(("fp32", name) for name in ("windows", "transposed", "broadcasting")),
+    *(("tf32", name) for name in ("groups", "slices")),
+    *(("fp16", name) for name in ("windows", "groups", "pools", "pointwise", "slices")),
+]
+NVCC = shutil.which("nvcc")
+needs_nvcc = pytest.mark.skipif(NVCC is None, reason="there is no nvcc on the PATH")
+
+
+@pytest.mark.parametrize(("precision", "name"), COVERED, ids=["-".join(pair) for pair in COVERED])
+def test_kernels_equal_the_reference(precision: str, name: str) -> None:
+    with cnngen.compile(NETWORKS[name](), target="cuda-emulated", precision=precision) as net:
+        report = cnngen.verify(net)
+        assert report.ok, report.summary()
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_lenet_is_right(precision: str) -> None:
+    graph = EXAMPLES["lenet"]()
+    with cnngen.compile(graph, target="cuda-emulated", precision=precision) as net:
+        report = cnngen.verify(net)
+        assert report.ok, report.summary()
+        assert f"cuda-emulated {precision}" in report.summary()
+
+
+def long_sum(name: str) -> Graph:
+    """So few pixels and so many taps that several blocks share the taps of a tile."""
+    net = Builder((1, 4, 4, 96), weights="integers", name=name)
+    residual = net.add(Conv2D(40, (1, 1)), "x")
+    net.add(Conv2D(40, (3, 3), padding=SAME3, activation=Activation("relu"), residual=True), "x", residual)
+    net.add(Conv2D(24, (3, 3), padding=SAME3, use_bias=False))
+    return net.graph()
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_split_sums_are_added_in_order(precision: str) -> None:
+    with cnngen.compile(long_sum(f"long_sum_{precision}"), target="cuda-emulated", precision=precision) as net:
+        labels = [kernel.label for kernel in net.plan.kernels]
+        assert any(label.startswith("reduce_k") for label in labels), labels
+        assert cnngen.verify(net).ok
+        x = feed(net.graph, "random")["x"]
+        assert net(x).tobytes() == net(x).tobytes()
+
+
+@needs_nvcc
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_nvcc_compiles_without_warnings_or_spills(precision: str, tmp_path: Path) -> None:
+    net = Builder((1, 28, 28, 64), name="kernels")
+    net.add(Conv2D(64, (3, 3), padding=SAME3, activation=Activation("relu")))
+    net.add(Conv2D(130, (3, 3), stride=(2, 2), padding=SAME3))
+    net.add(Conv2D(7, (28, 28), padding=(7, 7, 7, 7)))
+    graph = optimise(net.graph())
+    architectures = [name for name in ARCHITECTURES if precision in ARCHITECTURES[name].precisions]
+    files = emit_device(plan_graph(graph, resolve(",".join(architectures), precision)), "test")
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    for architecture in architectures:
+        command = [NVCC, f"-arch={architecture}", "-cubin", "-std=c++17", "-Werror", "all-warnings"]
+        command += ["-Xptxas", "-v", "kernels.cu", "-o", f"{architecture}.cubin"]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        spills = re.findall(r"(\d+) bytes spill stores, (\d+) bytes spill loads", done.stdout + done.stderr)
+        assert set(spills) == {("0", "0")}, (architecture, done.stderr)
+
+
+def test_a_precision_that_an_architecture_lacks_is_refused() -> None:
+    with pytest.raises(cnngen.CnngenError, match=r"sm_75 has no tf32; use fp32 or fp16"):
+        cnngen.compile(EXAMPLES["lenet"](), target="cuda-emulated", isa="sm_75", precision="tf32")
+    with pytest.raises(cnngen.CnngenError, match=r"unknown GPU architecture 'sm_12'; use sm_75, "):
+        cnngen.compile(EXAMPLES["lenet"](), target="cuda-emulated", isa="sm_12")
+    with pytest.raises(cnngen.CnngenError, match=r"precision 'fp16' is not available on the CPU"):
+        cnngen.compile(EXAMPLES["lenet"](), precision="fp16")
+
+
+def test_sums_beyond_half_precision_become_infinite() -> None:
+    """As in NumPy's float16, not a wrong finite number."""
+    net = Builder((1, 1, 1, 8), weights="integers", name="overflow")
+    net.add(Dense(3))
+    graph = net.graph()
+    weight = graph.nodes[0].weights["weight"]
+    x = np.full((1, 1, 1, 8), 2.0**15, np.float32)
+    with cnngen.compile(graph, target="cuda-emulated", precision="fp16") as compiled:
+        exact = 2.0**15 * weight.sum(axis=0) + graph.nodes[0].weights["bias"]
+        with np.errstate(over="ignore"):
+            expected = exact.astype(np.float16).astype(np.float32)
+        assert np.isinf(expected).any()
+        assert np.array_equal(compiled(x).reshape(-1), expected)
