@@ -9,6 +9,7 @@ from typing import NamedTuple, assert_never
 
 from cnngen.backends.cuda.kernels import (
     AnyKernel,
+    BilinearKernel,
     CopyKernel,
     DenseKernel,
     DepthwiseKernel,
@@ -18,8 +19,10 @@ from cnngen.backends.cuda.kernels import (
     GemmConvKernel,
     GlobalPoolKernel,
     LrnKernel,
+    PadKernel,
     PoolKernel,
     ReduceSplitsKernel,
+    ReshapeKernel,
     SoftmaxKernel,
     UpsampleKernel,
 )
@@ -40,11 +43,14 @@ from cnngen.ops import (
     Flatten,
     GlobalPool2D,
     Identity,
+    Pad,
     Pool2D,
     PRelu,
+    Reshape,
     Softmax,
     Transpose,
     Upsample,
+    UpsampleBilinear,
 )
 from cnngen.plan.layout import Layout
 from cnngen.plan.memory import View
@@ -116,13 +122,8 @@ def lower(node: Node, layout: Layout, target: CudaTarget, scratch: Scratch) -> I
             yield Lowered(
                 SoftmaxKernel(target.precision, write.shape, reads[0].strides, write.strides, *types), reads, write
             )
-        case Upsample():
-            types = c_type(reads[0], target), c_type(write, target)
-            vector = _vector([*reads, write], target)
-            upsample = UpsampleKernel(
-                target.precision, write.shape, op.scale, reads[0].strides, write.strides, *types, vector
-            )
-            yield Lowered(upsample, reads, write)
+        case Upsample() | UpsampleBilinear() | Pad() | Reshape():
+            yield _movement(op, reads, write, target)
         case Transpose():
             yield copy(_permuted(reads[0], op.axes), write, target)
         case Identity():
@@ -336,6 +337,28 @@ def _global_pool(op: GlobalPool2D, reads: tuple[View, ...], write: View, target:
         c_type(source, target),
         c_type(write, target),
     )
+    return Lowered(kernel, reads, write)
+
+
+def _movement(
+    op: Upsample | UpsampleBilinear | Pad | Reshape, reads: tuple[View, ...], write: View, target: CudaTarget
+) -> Lowered:
+    (read,) = reads
+    precision, strides = target.precision, (read.strides, write.strides)
+    types, vector = (c_type(read, target), c_type(write, target)), _vector([read, write], target)
+    kernel: AnyKernel
+    match op:
+        case Upsample():
+            kernel = UpsampleKernel(precision, write.shape, *strides, *types, vector, op.scale)
+        case UpsampleBilinear():
+            kernel = BilinearKernel(precision, write.shape, *strides, *types, vector, op.scale)
+        case Pad():
+            size = (read.shape[1], read.shape[2])
+            kernel = PadKernel(precision, write.shape, *strides, *types, vector, size, op.padding, op.mode, op.value)
+        case Reshape():
+            kernel = ReshapeKernel(precision, write.shape, *strides, *types, 1, read.shape, op.order)
+        case _:
+            assert_never(op)
     return Lowered(kernel, reads, write)
 
 

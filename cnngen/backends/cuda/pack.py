@@ -21,8 +21,8 @@ from cnngen.backends.cuda.kernels import (
     PoolKernel,
     ReduceSplitsKernel,
     SoftmaxKernel,
-    UpsampleKernel,
 )
+from cnngen.backends.cuda.kernels.movement import PixelKernel
 from cnngen.backends.cuda.plan import CudaPlan
 from cnngen.backends.cuda.target import Precision
 from cnngen.errors import PlanError
@@ -64,7 +64,7 @@ def pack_kernel(kernel: AnyKernel, node: Node) -> list[Array]:
             if isinstance(node.op, BatchNorm):
                 return [array.astype(np.float32) for array in node.op.affine(node.weights)]
             return [node.weights[name] for name in kernel.parameters]
-        case CopyKernel() | GlobalPoolKernel() | LrnKernel() | PoolKernel() | SoftmaxKernel() | UpsampleKernel():
+        case CopyKernel() | GlobalPoolKernel() | LrnKernel() | PixelKernel() | PoolKernel() | SoftmaxKernel():
             return []
         case _:
             assert_never(kernel)

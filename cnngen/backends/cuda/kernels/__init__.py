@@ -3,11 +3,13 @@
 from cnngen.backends.cuda.kernels.base import CudaKernel, Epilogue, Launch
 from cnngen.backends.cuda.kernels.convolution import DenseKernel, GemmConvKernel, ReduceSplitsKernel
 from cnngen.backends.cuda.kernels.elementwise import ElementwiseKernel
-from cnngen.backends.cuda.kernels.pointwise import CopyKernel, FillKernel, LrnKernel, SoftmaxKernel, UpsampleKernel
+from cnngen.backends.cuda.kernels.movement import BilinearKernel, CopyKernel, PadKernel, ReshapeKernel, UpsampleKernel
+from cnngen.backends.cuda.kernels.pointwise import FillKernel, LrnKernel, SoftmaxKernel
 from cnngen.backends.cuda.kernels.windows import DepthwiseKernel, GlobalPoolKernel, PoolKernel
 
 AnyKernel = (
-    CopyKernel
+    BilinearKernel
+    | CopyKernel
     | DenseKernel
     | DepthwiseKernel
     | ElementwiseKernel
@@ -15,14 +17,17 @@ AnyKernel = (
     | GemmConvKernel
     | GlobalPoolKernel
     | LrnKernel
+    | PadKernel
     | PoolKernel
     | ReduceSplitsKernel
+    | ReshapeKernel
     | SoftmaxKernel
     | UpsampleKernel
 )
 
 __all__ = [
     "AnyKernel",
+    "BilinearKernel",
     "CopyKernel",
     "CudaKernel",
     "DenseKernel",
@@ -34,8 +39,10 @@ __all__ = [
     "GlobalPoolKernel",
     "Launch",
     "LrnKernel",
+    "PadKernel",
     "PoolKernel",
     "ReduceSplitsKernel",
+    "ReshapeKernel",
     "SoftmaxKernel",
     "UpsampleKernel",
 ]

@@ -11,31 +11,6 @@ from cnngen.backends.cuda.kernels.base import CudaKernel, Epilogue, Launch, Stri
 
 
 @dataclass(frozen=True)
-class CopyKernel(CudaKernel):
-    """A copy between any two layouts and precisions: transposition, concatenation, conversion."""
-
-    template: ClassVar[str] = "copy.cu.j2"
-    threads: ClassVar[int] = 256
-    shape: tuple[int, int, int, int]
-    in_strides: Strides
-    out_strides: Strides
-    input_type: str
-    output_type: str
-
-    @property
-    def label(self) -> str:
-        return "copy_" + "x".join(map(str, self.shape))
-
-    @property
-    def elements(self) -> int:
-        return math.prod(self.shape)
-
-    @property
-    def launch(self) -> Launch:
-        return Launch((ceil_div(self.elements, self.threads), 1, 1), self.threads)
-
-
-@dataclass(frozen=True)
 class LrnKernel(CudaKernel):
     """Local response normalisation across channels, a thread for each element."""
 
@@ -120,38 +95,6 @@ class SoftmaxKernel(CudaKernel):
     @property
     def launch(self) -> Launch:
         return Launch((ceil_div(self.pixels, self.threads // 32), 1, 1), self.threads)
-
-
-@dataclass(frozen=True)
-class UpsampleKernel(CudaKernel):
-    """Every pixel as a block of `scale` (height, width) equal ones; `shape` is the output's."""
-
-    template: ClassVar[str] = "upsample.cu.j2"
-    threads: ClassVar[int] = 256
-    shape: tuple[int, int, int, int]
-    scale: tuple[int, int]
-    in_strides: Strides
-    out_strides: Strides
-    input_type: str
-    output_type: str
-    vector: int
-
-    @property
-    def label(self) -> str:
-        n, h, w, c = self.shape
-        return f"upsample_{self.scale[0]}x{self.scale[1]}_c{c}_p{n * h * w}"
-
-    @property
-    def vectors(self) -> int:
-        return self.shape[3] // self.vector
-
-    @property
-    def items(self) -> int:
-        return math.prod(self.shape[:3]) * self.vectors
-
-    @property
-    def launch(self) -> Launch:
-        return Launch((ceil_div(self.items, self.threads), 1, 1), self.threads)
 
 
 @dataclass(frozen=True)

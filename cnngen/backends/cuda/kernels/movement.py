@@ -1,0 +1,143 @@
+"""Kernels that move or interpolate elements: a thread for each element, or for each vector of channels."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+from cnngen.backends.cpu.kernels.base import c_float
+from cnngen.backends.cuda.kernels.base import CudaKernel, Launch, Strides, ceil_div
+
+
+@dataclass(frozen=True)
+class CopyKernel(CudaKernel):
+    """A copy between any two layouts and precisions: transposition, concatenation, conversion."""
+
+    template: ClassVar[str] = "copy.cu.j2"
+    threads: ClassVar[int] = 256
+    shape: tuple[int, int, int, int]
+    in_strides: Strides
+    out_strides: Strides
+    input_type: str
+    output_type: str
+
+    @property
+    def label(self) -> str:
+        return "copy_" + "x".join(map(str, self.shape))
+
+    @property
+    def elements(self) -> int:
+        return math.prod(self.shape)
+
+    @property
+    def launch(self) -> Launch:
+        return Launch((ceil_div(self.elements, self.threads), 1, 1), self.threads)
+
+
+@dataclass(frozen=True)
+class PixelKernel(CudaKernel):
+    """Base: a thread writes `vector` channels of one pixel of an output of `shape`."""
+
+    threads: ClassVar[int] = 256
+    shape: tuple[int, int, int, int]
+    in_strides: Strides
+    out_strides: Strides
+    input_type: str
+    output_type: str
+    vector: int
+
+    @property
+    def vectors(self) -> int:
+        return self.shape[3] // self.vector
+
+    @property
+    def items(self) -> int:
+        """Threads with something to do."""
+        return math.prod(self.shape[:3]) * self.vectors
+
+    @property
+    def launch(self) -> Launch:
+        return Launch((ceil_div(self.items, self.threads), 1, 1), self.threads)
+
+    @property
+    def suffix(self) -> str:
+        return f"_c{self.shape[3]}_p{math.prod(self.shape[:3])}"
+
+
+@dataclass(frozen=True)
+class UpsampleKernel(PixelKernel):
+    """Every pixel as a block of `scale` (height, width) equal ones."""
+
+    template: ClassVar[str] = "upsample.cu.j2"
+    scale: tuple[int, int]
+
+    @property
+    def label(self) -> str:
+        return f"upsample_{self.scale[0]}x{self.scale[1]}{self.suffix}"
+
+
+@dataclass(frozen=True)
+class BilinearKernel(PixelKernel):
+    """`scale` (height, width) times as many pixels, each between four of the input."""
+
+    template: ClassVar[str] = "upsample_bilinear.cu.j2"
+    scale: tuple[int, int]
+
+    @property
+    def label(self) -> str:
+        return f"bilinear_{self.scale[0]}x{self.scale[1]}{self.suffix}"
+
+    @property
+    def rows(self) -> int:
+        """Rows of one image of the input."""
+        return self.shape[1] // self.scale[0]
+
+    @property
+    def columns(self) -> int:
+        return self.shape[2] // self.scale[1]
+
+
+@dataclass(frozen=True)
+class PadKernel(PixelKernel):
+    """Rows and columns more: `padding` is (top, bottom, left, right), `in_size` the height and width without."""
+
+    template: ClassVar[str] = "pad.cu.j2"
+    in_size: tuple[int, int]
+    padding: tuple[int, int, int, int]
+    mode: str
+    value: float
+
+    @property
+    def label(self) -> str:
+        return f"pad_{self.mode}_{'_'.join(map(str, self.padding))}{self.suffix}"
+
+    @property
+    def value_literal(self) -> str:
+        return c_float(self.value)
+
+
+@dataclass(frozen=True)
+class ReshapeKernel(PixelKernel):
+    """Another shape for the same elements, numbered in `order` (hwc or chw) on both sides; one a thread."""
+
+    template: ClassVar[str] = "reshape.cu.j2"
+    in_shape: tuple[int, int, int, int]
+    order: str
+
+    @property
+    def label(self) -> str:
+        return f"reshape_{self.order}_{'x'.join(map(str, self.in_shape[1:]))}{self.suffix}"
+
+    @property
+    def image(self) -> int:
+        """Elements of one image."""
+        return math.prod(self.shape[1:])
+
+    def offset(self, element: str, shape: tuple[int, int, int, int], strides: Strides) -> str:
+        """Where element number `element` of an image of this shape lies."""
+        _, h, w, c = shape
+        _, row, pixel, channel = strides
+        if self.order == "hwc":
+            return f"{element} / {w * c} * {row} + {element} / {c} % {w} * {pixel} + {element} % {c} * {channel}"
+        return f"{element} / {w} % {h} * {row} + {element} % {w} * {pixel} + {element} / {h * w} * {channel}"
