@@ -19,7 +19,7 @@ from cnngen.backends.cuda.emit import emit_device
 from cnngen.backends.cuda.plan import plan_graph
 from cnngen.backends.cuda.target import ARCHITECTURES, PRECISIONS, resolve
 from cnngen.ir import Graph
-from cnngen.ops import Activation, Conv2D, Dense
+from cnngen.ops import Activation, Conv2D, Dense, Pad, Reshape, Upsample, UpsampleBilinear
 from cnngen.passes import optimise
 from tests.differential.test_kernels import NETWORKS
 from tests.graphs import EXAMPLES, SAME3, Builder, feed
@@ -31,6 +31,29 @@ COVERED = [
 ]
 NVCC = shutil.which("nvcc")
 needs_nvcc = pytest.mark.skipif(NVCC is None, reason="there is no nvcc on the PATH")
+
+
+def moves() -> Graph:
+    """Everything that moves or interpolates elements, on channels that fill vectors and on some that do not."""
+    net = Builder({"x": (2, 5, 6, 8), "y": (2, 4, 4, 3)}, name="moves")
+    ops = (
+        Pad((1, 2, 0, 3), "constant", 1.5),
+        Pad((2, 1, 3, 1), "reflect"),
+        Pad((2, 0, 7, 1), "edge"),
+        UpsampleBilinear((2, 3)),
+        UpsampleBilinear((3, 1)),
+        Upsample((2, 2)),
+    )
+    outputs = [net.add(op, name) for op in ops for name in ("x", "y")]
+    outputs += [net.add(Reshape(*shape), "x") for shape in (((3, 10, 8),), ((8, 6, 5), "chw"), ((2, 3, 40), "chw"))]
+    return net.graph(*outputs)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_moves_equal_the_reference(precision: str) -> None:
+    with cnngen.compile(moves(), target="cuda-emulated", precision=precision) as net:
+        report = cnngen.verify(net)
+        assert report.ok, report.summary()
 
 
 @pytest.mark.parametrize(("precision", "name"), COVERED, ids=["-".join(pair) for pair in COVERED])
