@@ -136,21 +136,7 @@ class _Builder:
                     linear = self.emit("Add", [linear, inputs[1]], f"{out}/sum")
                 self.activate(op.activation, linear, out)
             case Conv2DTranspose():
-                linear = f"{out}/linear"
-                kernel = transposed_kernel(weights["weight"], op.groups)
-                operands = [inputs[0], self.constant(f"{out}/weight", kernel)]
-                operands += [self.constant(f"{out}/bias", weights["bias"])] if op.use_bias else []
-                self.emit(
-                    "ConvTranspose",
-                    operands,
-                    linear,
-                    kernel_shape=op.kernel,
-                    strides=op.stride,
-                    dilations=op.dilation,
-                    pads=_pads(op.padding),
-                    output_padding=op.output_padding,
-                    group=op.groups,
-                )
+                linear = self.transposed(op, node, f"{out}/linear")
                 if op.residual:
                     linear = self.emit("Add", [linear, inputs[1]], f"{out}/sum")
                 self.activate(op.activation, linear, out)
@@ -226,6 +212,24 @@ class _Builder:
                 self.emit("Softmax", inputs, out, axis=1)
             case _:
                 assert_never(op)
+
+    def transposed(self, op: Conv2DTranspose, node: Node, out: str) -> str:
+        (top, bottom, left, right), (rows, columns) = op.padding, op.output_padding
+        kernel = self.constant(f"{out}/weight", transposed_kernel(node.weights["weight"], op.groups))
+        bias = [self.constant(f"{out}/bias", node.weights["bias"].reshape(-1, 1, 1))] if op.use_bias else []
+        window = {"kernel_shape": op.kernel, "strides": op.stride, "dilations": op.dilation, "group": op.groups}
+        if rows < op.stride[0] and columns < op.stride[1]:
+            if op.use_bias:
+                bias = [self.constant(f"{out}/flat_bias", node.weights["bias"])]
+            sides = {"pads": _pads(op.padding), "output_padding": op.output_padding}
+            return self.emit("ConvTranspose", [node.inputs[0], kernel, *bias], out, **window, **sides)
+        # ONNX Runtime refuses output padding that reaches the stride, though it is below the dilation: put zeros behind
+        # the uncropped sum (or fewer than none), then the bias.
+        whole = self.emit("ConvTranspose", [node.inputs[0], kernel], f"{out}/whole", **window, pads=(top, left, 0, 0))
+        ends = np.array([0, 0, 0, 0, 0, 0, rows - bottom, columns - right], np.int64)
+        self.initializers.append(numpy_helper.from_array(ends, f"{out}/ends"))
+        padded = self.emit("Pad", [whole, f"{out}/ends"], f"{out}/padded" if bias else out)
+        return self.emit("Add", [padded, *bias], out) if bias else padded
 
     def pool(self, op: Pool2D, node: Node, x: str, out: str) -> None:
         kind = "AveragePool" if op.reduction == "avg" else "MaxPool"

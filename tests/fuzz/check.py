@@ -21,7 +21,7 @@ import cnngen
 from cnngen.backends.cpu.loader import FFI
 from cnngen.ir import Array, Graph, Node, verify_graph
 from cnngen.network import Network
-from cnngen.ops import Activate, BatchNorm, Bound
+from cnngen.ops import Activate, BatchNorm, Bound, UpsampleBilinear
 from cnngen.reference import bound, evaluate
 from cnngen.report.verify_report import Comparison
 from cnngen.verify_integers import activation_of, without_activation
@@ -140,6 +140,10 @@ def other_terms(node: Node, inputs: Sequence[Array]) -> Array | float:
     if isinstance(op, BatchNorm):  # it rounds beta and mean * scale, where ours are one number
         scale, _ = op.affine(node.weights)
         return np.abs(np.asarray(node.weights["mean"] * scale)) + np.abs(node.weights["beta"])
+    if isinstance(op, UpsampleBilinear):
+        # It computes coordinates in float32: their error moves the weights, each axis by two roundings of the
+        # coordinate, and two neighbours differ by at most twice the largest element.
+        return float(max(inputs[0].shape[1:3]) * np.abs(inputs[0]).max())
     activation = activation_of(node)
     if activation is None or activation.function in STRAIGHT:
         return 0.0

@@ -179,6 +179,23 @@ def _joined(draw: Draw, net: Net, kind: str, first: Tensor) -> list[Tensor]:
     return inputs
 
 
+def _branches(draw: Draw, net: Net, source: Tensor) -> None:
+    """Layers side by side that read `source` and keep its size, joined behind: inception, dense, residual."""
+    ends = []
+    for _ in range(draw(st.integers(2, 3))):
+        kind = pick(draw, "conv2d", "max_pool", None)
+        if kind == "conv2d":
+            channels = pick(draw, source.type.shape[3], *IMAGE_CHANNELS)
+            _append(draw, net, kind, matching_conv2d(draw, source.type, channels), [source], plain=True)
+        elif kind == "max_pool":
+            fields = {"kernel": pick(draw, 3, 2), "stride": 1, "padding": "same"}
+            _append(draw, net, kind, fields, [source], plain=True)
+        ends.append(source if kind is None else net.tensors[-1])
+    alike = all(end.type == ends[0].type for end in ends)
+    kind = "add" if alike and draw(st.booleans()) else "concat"
+    _append(draw, net, kind, FIELDS[kind](draw, ends[0].type), ends, plain=True)
+
+
 def _gate(draw: Draw, net: Net, source: Tensor) -> Tensor:
     """A layer whose results are positive and moderate, and that reads `source`."""
     kind, fields = pick(draw, ("clip", {"minimum": 0.5, "maximum": 2.0}), ("sigmoid", {}), ("softmax", {}))
@@ -208,6 +225,9 @@ def _step(draw: Draw, net: Net, kinds: tuple[str, ...], last: bool = False) -> b
     if matched and "conv2d" in kinds and one_in(draw, 6):
         fields = matching_conv2d(draw, source.type, pick(draw, *(tensor.type.shape[3] for tensor in matched)))
         _append(draw, net, "conv2d", fields, [source])
+        return True
+    if len(source.type.shape) == 4 and {"conv2d", "max_pool", "concat", "add"} <= {*kinds} and one_in(draw, 8):
+        _branches(draw, net, source)
         return True
     kind = pick(draw, *_possible(kinds, source.type))
     inputs = [source]
