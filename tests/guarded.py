@@ -26,7 +26,7 @@ from unittest import mock
 import numpy as np
 
 from cnngen import pipeline
-from cnngen.backends.cpu import layout, loader
+from cnngen.backends.cpu import loader
 from cnngen.backends.cpu import plan as planner
 from cnngen.backends.cpu.compiler import find_compiler
 from cnngen.backends.cpu.loader import FFI, Library
@@ -35,6 +35,7 @@ from cnngen.backends.cpu.plan import Plan, plan_graph
 from cnngen.cache import library
 from cnngen.ir import Array, Graph, Input, Node, Placement, TensorType, verify_graph
 from cnngen.passes import optimise
+from cnngen.plan import layout
 from cnngen.plan.memory import Arena, Buffer
 from cnngen.verify import rounding_limits
 from tests.graphs import EXAMPLES, feed
