@@ -21,7 +21,7 @@ import cnngen
 from cnngen.backends.cpu.loader import FFI
 from cnngen.ir import Array, Graph, Node, verify_graph
 from cnngen.network import Network
-from cnngen.ops import Activate, BatchNorm, Bound, UpsampleBilinear
+from cnngen.ops import LRN, Activate, BatchNorm, Bound, UpsampleBilinear
 from cnngen.reference import bound, evaluate
 from cnngen.report.verify_report import Comparison
 from cnngen.verify_integers import activation_of, without_activation
@@ -144,6 +144,14 @@ def other_terms(node: Node, inputs: Sequence[Array]) -> Array | float:
         # It computes coordinates in float32: their error moves the weights, each axis by two roundings of the
         # coordinate, and two neighbours differ by at most twice the largest element.
         return float(max(inputs[0].shape[1:3]) * np.abs(inputs[0]).max())
+    if isinstance(op, LRN):
+        # It runs along the channels, adding the square that enters the window and subtracting the one that leaves:
+        # each of 2 c steps rounds a sum of up to size + 1 squares, and what was rounded stays in the sum.
+        (x,) = inputs
+        channels = x.shape[-1]
+        largest = np.max(np.square(np.asarray(x, np.float64)), axis=-1, keepdims=True)
+        lost = 2 * channels * op.alpha / op.size * (op.size + 1) * largest
+        return np.asarray(np.abs(evaluate(node, inputs)) * op.beta * lost / op.bias)
     activation = activation_of(node)
     if activation is None or activation.function in STRAIGHT:
         return 0.0
