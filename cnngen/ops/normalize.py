@@ -82,20 +82,21 @@ class LRN(Op):
         return Cost(other=output.elements * (2 * self.size + 20))
 
     def evaluate(self, inputs: Sequence[Array], weights: Weights) -> Array:
-        return np.asarray(inputs[0] * self._base(inputs[0]) ** -self.beta)
+        return np.asarray(inputs[0] * self.base(inputs[0]) ** -self.beta)
 
     def bound(self, inputs: Sequence[Array], weights: Weights) -> Bound:
         value = self.evaluate(inputs, weights)
         # base: size + 3 roundings of positive terms. base^-beta as exp(-beta log base): the exponent's absolute
         # error is that of log times beta, and two roundings of the exponent itself; then exp and a product.
         # (With square roots instead it is less.)
-        log_base = np.abs(np.log(self._base(inputs[0])))
+        log_base = np.abs(np.log(self.base(inputs[0])))
         exponent = abs(self.beta) * (3 * log_base + LOG_ROUNDINGS)
         roundings = abs(self.beta) * (self.size + 3) + exponent + EXP_ROUNDINGS + 1
         limit = roundings * UNIT_ROUNDOFF * np.abs(value) * (1 + 1e-3)
         return Bound(value, limit, limit)
 
-    def _base(self, x: Array) -> Array:
+    def base(self, x: Array) -> Array:
+        """What is raised to the power of beta: ``bias + alpha/size sum x^2`` for every element of `x`."""
         before = (self.size - 1) // 2
         after = self.size - 1 - before
         channels = x.shape[-1]

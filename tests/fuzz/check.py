@@ -140,6 +140,12 @@ def other_terms(node: Node, inputs: Sequence[Array]) -> Array | float:
     if isinstance(op, BatchNorm):  # it rounds beta and mean * scale, where ours are one number
         scale, _ = op.affine(node.weights)
         return np.abs(np.asarray(node.weights["mean"] * scale)) + np.abs(node.weights["beta"])
+    if isinstance(op, LRN):
+        # It slides the window: squares are added and subtracted again, and what they rounded stays in all later sums.
+        x = np.asarray(inputs[0], np.float64)
+        base = op.base(x)
+        rounded = x.shape[-1] * (base - op.bias).max(axis=-1, keepdims=True)
+        return np.asarray(abs(op.beta) * np.abs(x * base**-op.beta) * rounded / base)
     if isinstance(op, UpsampleBilinear):
         # It computes coordinates in float32: their error moves the weights, each axis by two roundings of the
         # coordinate, and two neighbours differ by at most twice the largest element.
