@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,48 +15,25 @@ from cnngen.backends.cuda.lower import copy, lower
 from cnngen.backends.cuda.target import CudaTarget
 from cnngen.errors import PlanError
 from cnngen.ir import Graph, Node
-from cnngen.ops import Concat
 from cnngen.plan.layout import Layout, Room, lay_out
-from cnngen.plan.memory import ALIGNMENT, NO_HALO, Arena, Halo, View, verify_arena
+from cnngen.plan.memory import NO_HALO, Halo, View, verify_arena
+from cnngen.plan.network_plan import Blob, NetworkPlan, concat_in_place, describe, verify_parameters
 from cnngen.plan.steps import Call, Step
 
 
 @dataclass(frozen=True, eq=False)
-class CudaPlan:
-    """A network, ready to be printed as CUDA. `views` says where every tensor of the graph lies."""
+class CudaPlan(NetworkPlan[AnyKernel]):
+    """A network, ready to be printed as CUDA."""
 
-    name: str
-    graph: Graph
     target: CudaTarget
-    steps: tuple[Step[AnyKernel], ...]
-    views: Mapping[str, View]
-    arena: Arena
-    blob_floats: int
 
     @property
     def element(self) -> np.dtype[np.generic]:
-        """Type of the numbers in the arena."""
         return self.target.precision.dtype
 
     @property
-    def arena_bytes(self) -> int:
-        return self.element.itemsize * self.arena.size
-
-    @property
-    def kernels(self) -> dict[AnyKernel, str]:
-        """Every distinct kernel with its symbol, in order of first use."""
-        symbols: dict[AnyKernel, str] = {}
-        taken: set[str] = set()
-        for step in self.steps:
-            for call in step.calls:
-                if call.kernel not in symbols:
-                    base = f"{call.kernel.label}__{call.kernel.precision.name}"
-                    symbol, number = base, 2
-                    while symbol in taken:
-                        symbol, number = f"{base}_{number}", number + 1
-                    taken.add(symbol)
-                    symbols[call.kernel] = symbol
-        return symbols
+    def suffix(self) -> str:
+        return self.target.precision.name
 
     def arithmetic(self, node: str) -> Arithmetic:
         """How the kernels of `node` round."""
@@ -70,39 +46,31 @@ class CudaPlan:
                     return Arithmetic(stored, "fp32", stored)
         return Arithmetic(stored)
 
-    def steps_of(self, node: str) -> range:
-        """Numbers of the steps that compute `node`; empty where it is only another view."""
-        numbers = [i for i, step in enumerate(self.steps) if step.node == node]
-        return range(numbers[0], numbers[-1] + 1) if numbers else range(0)
-
 
 def plan_graph(graph: Graph, target: CudaTarget) -> CudaPlan:
     """Plan `graph`, which must be optimised and verified, for `target`."""
     layout = lay_out(graph, _no_halo, converted=target.precision.name == "fp16")
     scratch = _Scratch(layout, target.precision.element_bytes)
     steps: list[Step[AnyKernel]] = []
-    blob = 0
+    blob = Blob()
     for tensor in graph.inputs:
         if tensor.name in layout.staged:
             kernel, reads, write, _ = copy(layout.external_input(tensor.name), layout.views[tensor.name], target)
             steps.append(Step(tensor.name, f"stage {tensor.name}: {tensor.type}", (Call(kernel, reads, (), write),)))
     for node in graph.nodes:
-        if node.name in layout.aliases or _concat_in_place(node, layout):
+        if node.name in layout.aliases or concat_in_place(node, layout):
             continue
-        calls = []
-        for kernel, reads, write, taps in lower(node, layout, target, scratch.room):
-            params = []
-            for size in kernel.parameter_sizes:
-                params.append(blob)
-                blob += -(-size // ALIGNMENT) * ALIGNMENT
-            calls.append(Call(kernel, reads, tuple(params), write, taps))
-        steps.append(Step(node.name, describe(graph, node), tuple(calls)))
+        calls = tuple(
+            Call(kernel, reads, blob.place(kernel.parameter_sizes), write, taps)
+            for kernel, reads, write, taps in lower(node, layout, target, scratch.room)
+        )
+        steps.append(Step(node.name, describe(graph, node), calls))
     for index, name in enumerate(graph.outputs):
         if index in layout.copied_outputs:
             kernel, reads, write, _ = copy(layout.views[name], View.packed("output", index, graph.types[name]), target)
             steps.append(Step(f"output {index}", f"output {name}", (Call(kernel, reads, (), write),)))
     views, arena, steps = replace(layout, buffers=tuple(scratch.buffers)).resolve(steps)
-    return verify_plan(CudaPlan(graph.name, graph, target, tuple(steps), views, arena, blob))
+    return verify_plan(CudaPlan(graph.name, graph, tuple(steps), views, arena, blob.size, target))
 
 
 class _Scratch:
@@ -119,16 +87,9 @@ class _Scratch:
         return View("arena", len(self.buffers) - 1, 0, (1, 1, 1, size), (size, size, size, 1))
 
 
-def describe(graph: Graph, node: Node) -> str:
-    """One line on a node: op, inputs' and output's shape."""
-    inputs = ", ".join(str(graph.types[name]) for name in node.inputs)
-    return f"{node.op.kind} {node.name}: {inputs} -> {graph.types[node.name]}"
-
-
 def verify_plan(plan: CudaPlan) -> CudaPlan:
     """Return `plan` if every launch fits the target, memory does not clash and parameters fit."""
     verify_arena(plan.arena)
-    end = 0
     for step in plan.steps:
         for call in step.calls:
             call.kernel.verify()
@@ -137,19 +98,10 @@ def verify_plan(plan: CudaPlan) -> CudaPlan:
                 raise PlanError(f"{launch.shared} bytes of shared memory, {plan.target.shared} exist", layer=step.node)
             if launch.grid[0] >= 1 << 31 or max(launch.grid[1:]) >= 1 << 16:
                 raise PlanError(f"a grid of {launch.grid} blocks is too large", layer=step.node)
-            for offset, size in zip(call.params, call.kernel.parameter_sizes, strict=True):
-                if offset < end or offset % ALIGNMENT:
-                    raise PlanError("parameter arrays overlap or are not aligned", layer=step.node)
-                end = offset + size
-    if end > plan.blob_floats:
-        raise PlanError("parameters exceed the blob")
+    verify_parameters(plan)
     return plan
 
 
 def _no_halo(_graph: Graph, _node: Node) -> Halo:
     """CUDA kernels leave out what lies beyond the image."""
     return NO_HALO
-
-
-def _concat_in_place(node: Node, layout: Layout) -> bool:
-    return isinstance(node.op, Concat) and all(layout.lies_in(name, node.name) for name in node.inputs)

@@ -61,6 +61,22 @@ class CudaKernel:
         """Raise `PlanError` unless the launch covers every output element exactly once."""
 
 
+@dataclass(frozen=True)
+class ItemKernel(CudaKernel):
+    """Base of the kernels in which a thread does one of `items` pieces of work."""
+
+    threads: ClassVar[int] = 256
+
+    @property
+    def items(self) -> int:
+        """Threads with something to do."""
+        raise NotImplementedError
+
+    @property
+    def launch(self) -> Launch:
+        return Launch((ceil_div(self.items, self.threads), 1, 1), self.threads)
+
+
 def ceil_div(a: int, b: int) -> int:
     return -(-a // b)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from cnngen.backends.cuda.kernels.base import CudaKernel, Epilogue, Launch, Strides, ceil_div
+from cnngen.backends.cuda.kernels.base import CudaKernel, Epilogue, ItemKernel, Launch, Strides, ceil_div
 from cnngen.errors import PlanError
 
 ROW_BYTES = 128
@@ -216,11 +216,10 @@ class GemmConvKernel(CudaKernel):
 
 
 @dataclass(frozen=True)
-class ReduceSplitsKernel(CudaKernel):
+class ReduceSplitsKernel(ItemKernel):
     """Adds the partial sums of a convolution whose taps were shared out, in order, and finishes them."""
 
     template: ClassVar[str] = "reduce_splits.cu.j2"
-    threads: ClassVar[int] = 256
     splits: int
     pixels: int
     channels: int
@@ -244,8 +243,8 @@ class ReduceSplitsKernel(CudaKernel):
         return "float" if position == 0 else self.precision.element
 
     @property
-    def launch(self) -> Launch:
-        return Launch((ceil_div(self.pixels * self.channels, self.threads), 1, 1), self.threads)
+    def items(self) -> int:
+        return self.pixels * self.channels
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
-from cnngen.backends.cuda.kernels.base import CudaKernel, Epilogue, Launch, Strides, ceil_div
+from cnngen.backends.cuda.kernels.base import Epilogue, ItemKernel, Strides
 from cnngen.errors import PlanError
 
 FORMULAS = {
@@ -23,11 +23,10 @@ PARAMETERS = {"affine": ("scale", "shift"), "prelu": ("alpha",)}
 
 
 @dataclass(frozen=True)
-class ElementwiseKernel(CudaKernel):
+class ElementwiseKernel(ItemKernel):
     """The operation on all operands, then the epilogue. Strides are 0 along axes on which an operand is broadcast."""
 
     template: ClassVar[str] = "elementwise.cu.j2"
-    threads: ClassVar[int] = 256
     shape: tuple[int, int, int, int]
     in_strides: tuple[Strides, ...]
     out_strides: Strides
@@ -80,10 +79,6 @@ class ElementwiseKernel(CudaKernel):
     def items(self) -> int:
         """Threads with something to do."""
         return math.prod(self.shape[:3]) * self.vectors
-
-    @property
-    def launch(self) -> Launch:
-        return Launch((ceil_div(self.items, self.threads), 1, 1), self.threads)
 
     def operand(self, position: int) -> str:
         """The expression for operand number `position` at channel `c + v`."""

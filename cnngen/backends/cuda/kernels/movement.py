@@ -7,15 +7,14 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from cnngen.backends.cpu.kernels.base import c_float
-from cnngen.backends.cuda.kernels.base import CudaKernel, Launch, Strides, ceil_div
+from cnngen.backends.cuda.kernels.base import ItemKernel, Strides
 
 
 @dataclass(frozen=True)
-class CopyKernel(CudaKernel):
+class CopyKernel(ItemKernel):
     """A copy between any two layouts and precisions: transposition, concatenation, conversion."""
 
     template: ClassVar[str] = "copy.cu.j2"
-    threads: ClassVar[int] = 256
     shape: tuple[int, int, int, int]
     in_strides: Strides
     out_strides: Strides
@@ -31,15 +30,14 @@ class CopyKernel(CudaKernel):
         return math.prod(self.shape)
 
     @property
-    def launch(self) -> Launch:
-        return Launch((ceil_div(self.elements, self.threads), 1, 1), self.threads)
+    def items(self) -> int:
+        return self.elements
 
 
 @dataclass(frozen=True)
-class PixelKernel(CudaKernel):
+class PixelKernel(ItemKernel):
     """Base: a thread writes `vector` channels of one pixel of an output of `shape`."""
 
-    threads: ClassVar[int] = 256
     shape: tuple[int, int, int, int]
     in_strides: Strides
     out_strides: Strides
@@ -55,10 +53,6 @@ class PixelKernel(CudaKernel):
     def items(self) -> int:
         """Threads with something to do."""
         return math.prod(self.shape[:3]) * self.vectors
-
-    @property
-    def launch(self) -> Launch:
-        return Launch((ceil_div(self.items, self.threads), 1, 1), self.threads)
 
     @property
     def suffix(self) -> str:

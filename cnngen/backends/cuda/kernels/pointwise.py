@@ -7,15 +7,14 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from cnngen.backends.cpu.kernels.base import c_float
-from cnngen.backends.cuda.kernels.base import CudaKernel, Epilogue, Launch, Strides, ceil_div
+from cnngen.backends.cuda.kernels.base import CudaKernel, Epilogue, ItemKernel, Launch, Strides, ceil_div
 
 
 @dataclass(frozen=True)
-class LrnKernel(CudaKernel):
+class LrnKernel(ItemKernel):
     """Local response normalisation across channels, a thread for each element."""
 
     template: ClassVar[str] = "lrn.cu.j2"
-    threads: ClassVar[int] = 256
     shape: tuple[int, int, int, int]
     in_strides: Strides
     out_strides: Strides
@@ -60,8 +59,8 @@ class LrnKernel(CudaKernel):
         return c_float(self.beta)
 
     @property
-    def launch(self) -> Launch:
-        return Launch((ceil_div(math.prod(self.shape), self.threads), 1, 1), self.threads)
+    def items(self) -> int:
+        return math.prod(self.shape)
 
 
 @dataclass(frozen=True)
@@ -98,12 +97,11 @@ class SoftmaxKernel(CudaKernel):
 
 
 @dataclass(frozen=True)
-class FillKernel(CudaKernel):
+class FillKernel(ItemKernel):
     """What the epilogue makes of a sum of nothing, for outputs of a transposed convolution that no tap reaches."""
 
     template: ClassVar[str] = "fill.cu.j2"
     parameters_first: ClassVar[bool] = True
-    threads: ClassVar[int] = 256
     shape: tuple[int, int, int, int]
     out_strides: Strides
     residual_strides: Strides
@@ -133,5 +131,5 @@ class FillKernel(CudaKernel):
         return (self.channels,) if self.has_bias else ()
 
     @property
-    def launch(self) -> Launch:
-        return Launch((ceil_div(self.elements, self.threads), 1, 1), self.threads)
+    def items(self) -> int:
+        return self.elements

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from cnngen.backends.cuda.kernels.base import CudaKernel, Epilogue, Launch, Strides, ceil_div
+from cnngen.backends.cuda.kernels.base import CudaKernel, Epilogue, ItemKernel, Launch, Strides, ceil_div
 
 
 @dataclass(frozen=True)
-class PoolKernel(CudaKernel):
+class PoolKernel(ItemKernel):
     """Pooling over windows; a thread computes `vector` channels of one pixel."""
 
     template: ClassVar[str] = "pool2d.cu.j2"
@@ -44,10 +44,6 @@ class PoolKernel(CudaKernel):
         """Threads with something to do."""
         return self.batch * self.out_size[0] * self.out_size[1] * self.vectors
 
-    @property
-    def launch(self) -> Launch:
-        return Launch((ceil_div(self.items, self.threads), 1, 1), self.threads)
-
 
 @dataclass(frozen=True)
 class GlobalPoolKernel(CudaKernel):
@@ -75,7 +71,7 @@ class GlobalPoolKernel(CudaKernel):
 
 
 @dataclass(frozen=True)
-class DepthwiseKernel(CudaKernel):
+class DepthwiseKernel(ItemKernel):
     """Depthwise convolution; a thread computes `vector` channels of `span` pixels side by side.
 
     Its products are float32 whatever the precision: there are few of them, and memory is the limit.
@@ -133,7 +129,3 @@ class DepthwiseKernel(CudaKernel):
     @property
     def items(self) -> int:
         return self.batch * self.out_size[0] * self.spans * self.vectors
-
-    @property
-    def launch(self) -> Launch:
-        return Launch((ceil_div(self.items, self.threads), 1, 1), self.threads)

@@ -1,0 +1,126 @@
+"""What the plans of all backends have in common: steps of kernels, the place of every tensor, packed parameters."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+import numpy as np
+
+from cnngen.arithmetic import Arithmetic
+from cnngen.errors import PlanError
+from cnngen.ir import Graph, Node
+from cnngen.ops import Concat
+from cnngen.plan.layout import Layout
+from cnngen.plan.memory import ALIGNMENT, Arena, View
+from cnngen.plan.steps import Step
+
+
+class Labelled(Protocol):
+    """A kernel: its name, without the target, and the sizes of its packed parameter arrays."""
+
+    @property
+    def label(self) -> str: ...
+    @property
+    def parameter_sizes(self) -> tuple[int, ...]: ...
+
+
+L = TypeVar("L", bound=Labelled)
+
+
+@dataclass(frozen=True, eq=False)
+class NetworkPlan(ABC, Generic[L]):
+    """A network, ready to be printed. `views` says where every tensor of the graph lies.
+
+    Sizes and offsets in the arena count its elements, those in the blob of packed parameters words of 4 bytes.
+    """
+
+    name: str
+    graph: Graph
+    steps: tuple[Step[L], ...]
+    views: Mapping[str, View]
+    arena: Arena
+    blob_floats: int
+
+    @property
+    @abstractmethod
+    def element(self) -> np.dtype[np.generic]:
+        """Type of the numbers in the arena."""
+
+    @property
+    @abstractmethod
+    def suffix(self) -> str:
+        """What the target adds to the names of kernels."""
+
+    @abstractmethod
+    def arithmetic(self, node: str) -> Arithmetic:
+        """How the kernels of `node` round."""
+
+    @property
+    def arena_bytes(self) -> int:
+        return self.element.itemsize * self.arena.size
+
+    @property
+    def kernels(self) -> dict[L, str]:
+        """Every distinct kernel with its symbol, in order of first use."""
+        symbols: dict[L, str] = {}
+        taken: set[str] = set()
+        for step in self.steps:
+            for call in step.calls:
+                if call.kernel not in symbols:
+                    base = f"{call.kernel.label}__{self.suffix}"
+                    symbol, number = base, 2
+                    while symbol in taken:
+                        symbol, number = f"{base}_{number}", number + 1
+                    taken.add(symbol)
+                    symbols[call.kernel] = symbol
+        return symbols
+
+    def steps_of(self, node: str) -> range:
+        """Numbers of the steps that compute `node`; empty where it is only another view."""
+        numbers = [i for i, step in enumerate(self.steps) if step.node == node]
+        return range(numbers[0], numbers[-1] + 1) if numbers else range(0)
+
+
+class Blob:
+    """Gives packed parameter arrays their offsets."""
+
+    def __init__(self) -> None:
+        self.size = 0
+
+    def place(self, sizes: Sequence[int]) -> tuple[int, ...]:
+        """Offsets of arrays of these sizes, one behind the other, each aligned."""
+        offsets = []
+        for size in sizes:
+            offsets.append(self.size)
+            self.size += -(-size // ALIGNMENT) * ALIGNMENT
+        return tuple(offsets)
+
+
+def verify_parameters(plan: NetworkPlan[L]) -> None:
+    """Raise `PlanError` where packed parameters overlap, are not aligned or leave the blob."""
+    end = 0
+    for step in plan.steps:
+        for call in step.calls:
+            sizes = call.kernel.parameter_sizes
+            if len(sizes) != len(call.params):
+                raise PlanError(f"{len(call.params)} parameter arrays, the kernel has {len(sizes)}", layer=step.node)
+            for offset, size in zip(call.params, sizes, strict=True):
+                if offset < end or offset % ALIGNMENT:
+                    raise PlanError("parameter arrays overlap or are not aligned", layer=step.node)
+                end = offset + size
+    if end > plan.blob_floats:
+        raise PlanError("parameters exceed the blob")
+
+
+def describe(graph: Graph, node: Node) -> str:
+    """One line on a node: op, inputs' and output's shape."""
+    inputs = ", ".join(str(graph.types[name]) for name in node.inputs)
+    return f"{node.op.kind} {node.name}: {inputs} -> {graph.types[node.name]}"
+
+
+def concat_in_place(node: Node, layout: Layout) -> bool:
+    """Whether all inputs of a concatenation were written where they belong."""
+    return isinstance(node.op, Concat) and all(layout.lies_in(name, node.name) for name in node.inputs)
