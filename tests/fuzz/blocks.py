@@ -14,12 +14,16 @@ from tests.fuzz.fields import Draw, one_in, pick
 
 @dataclass(frozen=True)
 class Block:
-    """A block that takes tensors of type `input`. `values` are its parameters; those in `defaults` may be left out."""
+    """A block that takes tensors of type `input`, and returns what it takes where it `passes`.
+
+    `values` are its parameters; those in `defaults` may be left out.
+    """
 
     name: str
     input: TensorType
     output: TensorType
     layers: tuple[Layer, ...]
+    passes: bool
     values: dict[str, Any]
     defaults: frozenset[str]
 
@@ -39,7 +43,13 @@ class Blocks:
         return [block for block in self.known if block.input == tensor]
 
     def define(
-        self, draw: Draw, entries: list[Any], source: TensorType, output: TensorType, layers: tuple[Layer, ...]
+        self,
+        draw: Draw,
+        entries: list[Any],
+        source: TensorType,
+        output: TensorType,
+        layers: tuple[Layer, ...],
+        passes: bool,
     ) -> Block:
         """A block of these layers, some of their fields turned into expressions."""
         values: dict[str, Any] = {}
@@ -62,7 +72,7 @@ class Blocks:
             } | definition
         name = f"block{len(self.known)}"
         self.definitions[name] = definition
-        block = Block(name, source, output, layers, values, defaults)
+        block = Block(name, source, output, layers, passes, values, defaults)
         self.known.append(block)
         return block
 

@@ -310,7 +310,8 @@ def _block(draw: Draw, net: Net, source: Tensor, kinds: tuple[str, ...]) -> bool
             assert before
         if not inner.entries or inner.blocks.definitions:
             return False
-        block = net.blocks.define(draw, inner.entries, source.type, inner.tensors[-1].type, tuple(inner.drawn))
+        passes = inner.tensors[-1].name == "input"  # its last layer is left out: it returns what it reads
+        block = net.blocks.define(draw, inner.entries, source.type, inner.tensors[-1].type, tuple(inner.drawn), passes)
     common: Fields = {}
     explicit = None
     if one_in(draw, 2):
@@ -338,7 +339,7 @@ def _block(draw: Draw, net: Net, source: Tensor, kinds: tuple[str, ...]) -> bool
             net.default_name(block.name) if explicit is None else explicit if repeat is None else f"{explicit}_{number}"
         )
         net.names.add(name)
-    net.tensors.append(Tensor(explicit or name, block.output))
+    net.tensors.append(source if block.passes else Tensor(explicit or name, block.output))
     return True
 
 
