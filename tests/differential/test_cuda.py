@@ -123,11 +123,11 @@ def test_a_precision_that_an_architecture_lacks_is_refused() -> None:
 
 def test_sums_beyond_half_precision_become_infinite() -> None:
     """As in NumPy's float16, not a wrong finite number."""
-    net = Builder((1, 1, 1, 8), weights="integers", name="overflow")
+    net = Builder((1, 8), weights="integers", name="overflow")
     net.add(Dense(3))
     graph = net.graph()
     weight = graph.nodes[0].weights["weight"]
-    x = np.full((1, 1, 1, 8), 2.0**15, np.float32)
+    x = np.full((1, 8), 2.0**15, np.float32)
     with cnngen.compile(graph, target="cuda-emulated", precision="fp16") as compiled:
         exact = 2.0**15 * weight.sum(axis=0) + graph.nodes[0].weights["bias"]
         with np.errstate(over="ignore"):
