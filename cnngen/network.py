@@ -213,14 +213,25 @@ class Network:
     def run_layer(self, name: str, inputs: Sequence[Array], weights: Array | None = None) -> Array:
         """Run only the native steps of node `name` of `graph` on `inputs`, and return its output.
 
-        All other working memory is NaN. `weights` is a blob from `pack`, for other weights than the
-        embedded ones. A node without steps (a plain view) is read through its view.
+        Inputs that share memory have to agree there, see `together`. All other working memory is NaN.
+        `weights` is a blob from `pack`, for other weights than the embedded ones. A node without steps
+        (a plain view) is read through its view.
         """
         workspace = Workspace(self.plan, self._loaded())
         for tensor, array in zip(self._node(name).inputs, inputs, strict=True):
             workspace.write(tensor, array)
         workspace.run(name, weights)
         return workspace.read(name)
+
+    def together(self, name: str, inputs: Sequence[Array]) -> list[Array]:
+        """`inputs` of node `name` as they can be in memory at the same time.
+
+        One may be a part of another (a slice of a concatenation, or a view of it): the first of them stands.
+        """
+        workspace, names = Workspace(self.plan, self._loaded()), self._node(name).inputs
+        for tensor, array in reversed(list(zip(names, inputs, strict=True))):
+            workspace.write(tensor, array)
+        return [workspace.read(tensor) for tensor in names]
 
     def stepper(self, name: str) -> Callable[[], None]:
         """A function that runs only the native steps of node `name`, on zeros: for timing."""

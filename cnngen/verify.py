@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -56,6 +57,7 @@ class Verifiable(Protocol):
     def __call__(self, *xs: Any) -> Any: ...
     def trace(self, *xs: Any) -> dict[str, Array]: ...
     def run_layer(self, name: str, inputs: list[Array], weights: Any = None) -> Array: ...
+    def together(self, name: str, inputs: list[Array]) -> list[Array]: ...
     def arithmetic(self, name: str) -> Arithmetic: ...
     def pack(self, graph: Graph) -> Any: ...
 
@@ -124,6 +126,7 @@ def _check_layer(
     arithmetic = net.arithmetic(node.name)
     inputs = arithmetic.round_inputs([tensors[name] for name in node.inputs])
     floats = Comparison.of(tensors[node.name], arithmetic.of_result(bound(arithmetic.round_weights(node), inputs)))
+    case = replace(case, inputs=tuple(net.together(node.name, list(case.inputs))))
     native = net.run_layer(node.name, list(case.inputs), weights=blob)
     return LayerReport(
         name=node.name,

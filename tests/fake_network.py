@@ -42,6 +42,9 @@ class FakeNetwork:
     def run_layer(self, name: str, inputs: list[Array], weights: Graph | None = None) -> Array:
         return self._compute((weights or self.graph).node(name), inputs)
 
+    def together(self, _name: str, inputs: list[Array]) -> list[Array]:
+        return inputs
+
     def arithmetic(self, _name: str) -> Arithmetic:
         return FLOAT32
 

@@ -10,7 +10,7 @@ from tests.fuzz import campaign
 from tests.native import RUNNABLE
 
 SEED = 1
-NETWORKS = 8
+NETWORKS = 6
 
 
 def test_random_networks_are_right() -> None:

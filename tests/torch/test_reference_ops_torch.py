@@ -125,7 +125,7 @@ def torch_result(node: Node, inputs: list[Tensor]) -> Tensor:
             return hwc(functional.interpolate(chw(x), scale_factor=op.scale, mode="bilinear", align_corners=False))
         case Pad():
             mode = {"constant": "constant", "reflect": "reflect", "edge": "replicate"}[op.mode]
-            value = {"value": op.value} if op.mode == "constant" else {}
+            value = {"value": float(np.float32(op.value))} if op.mode == "constant" else {}
             return hwc(functional.pad(chw(x), sides(op.padding), mode=mode, **value))
         case Reshape():
             height, width, channels = op.shape
