@@ -55,7 +55,6 @@ def compile(
     """Compile a network into native code and load it.
 
     `source`: path of a YAML spec, or a `Graph`. `weights`: a weight file instead of the spec's.
-    `target`: `cpu`, or `cuda-emulated` for the CUDA kernels, run on this machine's CPU to check them.
     `target`: `cpu`, or `cuda-emulated`: the CUDA kernels, run on this machine's CPU to check them.
     `isa`: `scalar`, `sse4.1`, `avx2`, `avx512` or `native`, the best that this machine has. `batch`: images a
     native call. `threads`: default one for small networks, else all cores; results do not depend on

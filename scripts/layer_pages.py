@@ -140,7 +140,7 @@ def example(kind: str, entry: Entry) -> str:
 
 def summary(layer: type[Layer]) -> str:
     """What the docstring says to a user, as Markdown: without the op, which the page names at its end."""
-    text = re.sub(r"\s*Becomes `ops\.\w+`[^.;]*[.;]?", "", textwrap.dedent(f"    {layer.__doc__}"))
+    text = re.sub(r"\s*Becomes `ops\.\w+`(?:`[^`]*`|[^.;`])*[.;]?", "", textwrap.dedent(f"    {layer.__doc__}"))
     text = re.sub(r"``(.+?)``", r"`\1`", text)
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in text.strip().split("\n\n"))
 
