@@ -29,6 +29,9 @@ def inspect(
     plan: Annotated[
         bool, typer.Option("--plan", help="Print the compiled steps, kernels and memory in place of the layers.")
     ] = False,
+    tensors: Annotated[
+        bool, typer.Option("--tensors", help="Print name and shape of every tensor that a weights file holds.")
+    ] = False,
     html: Annotated[
         Path | None, typer.Option("--html", metavar="FILE", help="Write a page with drawings for a browser.")
     ] = None,
@@ -49,12 +52,22 @@ def inspect(
       cnngen inspect lenet --plan --isa avx512-emulated
 
       cnngen inspect lenet --html lenet.html
+
+      cnngen inspect lenet --tensors
     """
     from cnngen import pipeline
 
     if html and (json or plan):
         raise typer.BadParameter(f"--html writes a page; leave out {'--json' if json else '--plan'}")
+    if tensors and (json or plan or html):
+        other = "--json" if json else "--plan" if plan else "--html"
+        raise typer.BadParameter(f"--tensors prints text; leave out {other}")
     graph = pipeline.load_graph(find_spec(spec), weights=weights, batch=batch)
+    if tensors:
+        from cnngen.frontends.weights import tensors_text
+
+        typer.echo(tensors_text(graph), nl=False)
+        return
     compiled = pipeline.plan_for(graph, isa=isa, threads=threads, run_here=False)
     if plan:
         from cnngen.report.stages import plan_text

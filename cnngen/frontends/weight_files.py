@@ -113,7 +113,8 @@ def open_weights(path: Path, *, expected: int = MAX_TENSORS, place: Source | Non
         raise WeightsError(
             f"the suffix {suffix!r} is none of a weights file", remedy="give .safetensors or .npz", source=source
         )
-    with open_regular(path, WeightsError, source=place or source) as handle:
+    missing = None if place is None else "check the path, or write `weights: random` until there is a file"
+    with open_regular(path, WeightsError, source=place or source, missing=missing) as handle:
         yield readers[suffix](handle, source, expected)
 
 

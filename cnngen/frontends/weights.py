@@ -22,6 +22,17 @@ from cnngen.ops import BatchNorm
 
 CONVERTIBLE = ("float64", "float16", "bfloat16")
 MAX_LISTED = 20
+FORMATS: tuple[Format, ...] = ("keras", "torch")
+NAMES = "name the tensors <layer>.<role>, as `cnngen inspect --tensors` lists them"
+OTHER_ROLES = {
+    "weight": ("kernel", "depthwise_kernel"),
+    "gamma": ("weight",),
+    "beta": ("bias",),
+    "mean": ("running_mean", "moving_mean"),
+    "variance": ("running_var", "moving_variance"),
+    "alpha": ("weight",),
+}
+"""What PyTorch and Keras call a tensor of each role."""
 
 Needed = Mapping[str, tuple[Node, str, Shape]]
 """For every tensor name: the node, the role and the op's own shape."""
@@ -65,6 +76,16 @@ def needed_tensors(graph: Graph) -> dict[str, tuple[Node, str, Shape]]:
     }
 
 
+def tensors_text(graph: Graph) -> str:
+    """The tensors that a weights file for `graph` holds, one a line, with their shapes in both formats."""
+    rows = [("tensor", "format: keras", "format: torch")]
+    for name, (node, role, shape) in needed_tensors(graph).items():
+        keras, torch = (str(layouts(node.op, role, shape, source)[0].shape) for source in FORMATS)
+        rows.append((name, keras, torch))
+    widths = [max(map(len, column)) for column in list(zip(*rows, strict=True))[:2]]
+    return "".join(f"{name:{widths[0]}}  {keras:{widths[1]}}  {torch}\n" for name, keras, torch in rows)
+
+
 def attach(graph: Graph, arrays: Mapping[str, Array]) -> Graph:
     """`graph` with `arrays`, by tensor name, as its weights: float32, C-contiguous, read-only."""
     nodes = []
@@ -94,7 +115,11 @@ def _verify_contents(file: WeightFile, needed: Needed, source_format: Format, co
         usual = layouts(node.op, role, shape, source_format)
         expected = " or ".join(str(layout.shape) for layout in usual)
         if name not in file.tensors:
-            near = nearest(name, extra) if len(problems) < MAX_LISTED else None
+            foreign_names = [f"{node.name}.{other_role}" for other_role in OTHER_ROLES.get(role, ())]
+            near = next((other_name for other_name in foreign_names if other_name in file.tensors), None)
+            if near is None and len(problems) < MAX_LISTED:
+                near = nearest(name, extra)
+            hints.append(NAMES)
             note = f" (the file has {inert(near)})" if near else ""
             problems.append(f"{name}: missing, expected {expected}{note}")
             continue
@@ -113,7 +138,8 @@ def _verify_contents(file: WeightFile, needed: Needed, source_format: Format, co
         shown = problems[:MAX_LISTED]
         more = f"\n  and {len(problems) - MAX_LISTED} more" if len(problems) > MAX_LISTED else ""
         count = f"{len(problems)} tensor{'s do' if len(problems) > 1 else ' does'} not fit the network"
-        remedy = " and ".join(dict.fromkeys(hints)) or "name the tensors <layer>.<role> as `cnngen inspect` lists them"
+        hints += [NAMES] if extra else []
+        remedy = " and ".join(dict.fromkeys(hints)) or "save them in the shapes that are expected"
         raise file.error(f"{count}:\n  " + "\n  ".join(shown) + more, remedy)
 
 

@@ -93,6 +93,7 @@ def test_help_lists_commands_and_exit_codes() -> None:
         ["bench", "small.yaml", "--rounds", "many"],
         ["run", "small.yaml"],
         ["inspect", "small.yaml", "--plan", "--json"],
+        ["inspect", "small.yaml", "--tensors", "--json"],
         ["inspect", "small.yaml", "--html", "small.html", "--json"],
         ["inspect", "small.yaml", "--html", "small.html", "--plan"],
     ],
@@ -257,6 +258,13 @@ def test_inspect_html_writes_a_page(spec: Path) -> None:
 def test_inspect_html_says_where_it_cannot_write(spec: Path) -> None:
     result = invoke("inspect", "small.yaml", "--html", "nowhere/small.html")
     assert (result.exit_code, result.stderr) == (2, "nowhere/small.html: No such file or directory\n")
+
+
+def test_inspect_tensors_lists_what_a_weights_file_holds(spec: Path) -> None:
+    result = invoke("inspect", "small.yaml", "--tensors")
+    assert result.exit_code == 0
+    assert result.stdout.startswith("tensor")
+    assert "c1.weight" in result.stdout
 
 
 def test_inspect_plan_shows_steps_and_kernels(spec: Path) -> None:

@@ -10,6 +10,7 @@ from safetensors.numpy import save_file
 
 from cnngen.errors import WeightsError
 from cnngen.frontends import load
+from cnngen.frontends.weights import tensors_text
 from cnngen.ir import Graph
 from cnngen.reference import reference
 from tests.specs import write
@@ -120,3 +121,27 @@ def test_a_weights_file_of_the_caller_keeps_the_format(tmp_path: Path) -> None:
     assert load(path, weights=str(tmp_path / "w.npz")).node("d").weights["weight"].shape == (108, 7)
     with pytest.raises(Exception, match=r"net\.yaml:3: weights: names no file; add `file:`"):
         load(path)
+
+
+def test_tensors_that_are_called_as_in_pytorch_or_keras_are_recognised(tmp_path: Path) -> None:
+    layers = "  - conv2d: {name: c, filters: 2, kernel: 1, bias: false}\n  - batch_norm: {name: n}\n"
+    spec = "cnngen: 1\ninput: {shape: [4, 4, 3]}\nweights: {file: w.npz, format: keras}\nlayers:\n" + layers
+    names = ["c.kernel", "n.weight", "n.bias", "n.running_mean", "n.moving_variance"]
+    np.savez(tmp_path / "w.npz", **{name: np.ones(2, np.float32) for name in names})
+    with pytest.raises(WeightsError) as caught:
+        load(write(tmp_path, spec))
+    for ours, theirs in zip(("c.weight", "n.gamma", "n.beta", "n.mean", "n.variance"), names, strict=True):
+        assert any(
+            line.strip().startswith(f"{ours}: missing") and f"(the file has {theirs})" in line
+            for line in str(caught.value).splitlines()
+        ), ours
+
+
+def test_the_list_of_tensors_has_the_shapes_that_files_may_have(tmp_path: Path) -> None:
+    text = tensors_text(load(write(tmp_path, SPEC.format(weights="random"))))
+    rows = {line.split("  ")[0]: line for line in text.splitlines()[1:]}
+    assert rows.keys() == KERAS.keys()
+    torch = as_torch(KERAS)
+    for name, line in rows.items():
+        assert line.split(None, 1)[1].startswith(str(KERAS[name].shape)), name
+        assert line.endswith(f"  {torch[name].shape}"), name
