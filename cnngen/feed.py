@@ -24,5 +24,6 @@ def bind(inputs: Sequence[Input], x: Feed) -> list[tuple[Input, Array]]:
         return [(tensor, x[tensor.name]) for tensor in inputs]
     arrays = [x] if isinstance(x, np.ndarray) or not isinstance(x, Sequence) else list(x)
     if len(arrays) != len(inputs):
-        raise RunError(f"{len(arrays)} inputs were given, the network takes {len(inputs)}")
+        names_in_order = ", ".join(tensor.name for tensor in inputs)
+        raise RunError(f"{len(arrays)} inputs were given, the network takes {len(inputs)}: {names_in_order}")
     return list(zip(inputs, arrays, strict=True))

@@ -166,6 +166,10 @@ def _parameterised(function: type[Function], parameters: Any) -> Activation:
         place = ".".join(map(str, (function.kind, *first["loc"])))
         if isinstance(cause, FieldError):
             raise FieldError(f"{place}: {cause.problem}", cause.remedy) from None
+        if not first["loc"]:
+            example = f"{function.kind}: {{{next(iter(function.model_fields), '')}: ...}}"
+            remedy = f"write {{{example}}}" if function.model_fields else "it takes none"
+            raise FieldError(f"{place}: parameters must be a mapping, not {shown(parameters)}", remedy) from None
         if first["type"] == "extra_forbidden":
             known = list(function.model_fields)
             remedy = suggestion(str(first["loc"][-1]), known, "its parameters are") if known else "it takes none"

@@ -94,7 +94,10 @@ class Library:
         elif isinstance(value, YamlMap) and value:
             first = brief(next(iter(value)))
             problem = f"a layer is one key, this has {len(value)}: {brief(', '.join(list(value)[:6]))}"
-            raise self._error(problem, f"indent its fields below `{first}:`, or write `{first}: {{...}}`", line)
+            remedy = f"indent its fields below `{first}:`, or write `{first}: {{...}}`"
+            if all(key in LAYERS or key in self.blocks for key in value):
+                remedy = "begin each layer with `- `"
+            raise self._error(problem, remedy, line)
         if not isinstance(kind, str):
             raise self._error("this is no layer", "write for example `- conv2d: {filters: 6, kernel: 5}`", line)
         if kind not in LAYERS and kind not in self.blocks:

@@ -39,7 +39,12 @@ class Model(BaseModel):
 def whole(value: Any, least: int) -> int:
     """`value` if it is a whole number of at least `least`; a bool or a float is none."""
     if isinstance(value, bool) or not isinstance(value, int):
-        raise FieldError(f"must be a whole number, not {shown(value)}", "write digits only")
+        remedy = "write digits only"
+        if isinstance(value, str) and "$" in value:
+            remedy = "leave the quotes away: quoted text is no expression"
+        elif isinstance(value, float):
+            remedy = "write digits only, or // in an expression to divide and round down"
+        raise FieldError(f"must be a whole number, not {shown(value)}", remedy)
     if not least <= value <= MAX_INTEGER:
         raise FieldError(f"is {value}, but must be at least {least} and at most {MAX_INTEGER}")
     return value

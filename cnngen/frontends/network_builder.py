@@ -44,7 +44,13 @@ class Scope:
     tensors: dict[str, str] = field(default_factory=dict)
     given: dict[str, int] = field(default_factory=dict)
     """Names that layers of this list carry, with their lines, those further down included."""
+    outer: Scope | None = None
+    """Where the block is used whose layers these are: its names are not visible here."""
     counters: Counter[str] = field(default_factory=Counter)
+
+    def knows(self, name: str) -> bool:
+        """Whether a layer or input of this list, or of one around it, has this name."""
+        return name in self.tensors or name in self.given or (self.outer is not None and self.outer.knows(name))
 
     def fresh(self, kind: str) -> str:
         """A default name such as ``conv2d_3`` that nobody else has."""
@@ -122,6 +128,9 @@ class NetworkBuilder:
         elif name in scope.given:
             problem = f"reads {name!r}, which is defined further down on line {scope.given[name]}"
             remedy = "a layer reads layers above it only: cycles are not allowed"
+        elif scope.outer is not None and scope.outer.knows(name):
+            problem = f"reads {name!r}, which is outside of the block"
+            remedy = "in a block `input` names what it reads, and nothing else outside is visible: join the two outside"
         else:
             problem = f"reads {name!r}, but no layer has this name"
             remedy = suggestion(name, scope.tensors, "layers above it are")
@@ -166,7 +175,7 @@ class NetworkBuilder:
         parameters = self._arguments(entry, arguments, label)
 
         def instance(name: str, inputs: tuple[str, ...]) -> str:
-            inner = Scope(f"{scope.prefix}{name}{SEPARATOR}", {BLOCK_INPUT: inputs[0]})
+            inner = Scope(f"{scope.prefix}{name}{SEPARATOR}", {BLOCK_INPUT: inputs[0]}, outer=scope)
             channels = {INPUT_CHANNELS: self.types[inputs[0]].shape[-1]}
             output = self._expand(entry, inner, inputs[0], parameters | channels, label)
             inner.tensors.pop(BLOCK_INPUT)

@@ -38,7 +38,9 @@ def _network_name(value: Any) -> str:
 def _shape(value: Any) -> tuple[int, ...]:
     if not isinstance(value, list | tuple) or len(value) not in (1, 3):
         raise FieldError(
-            f"is {shown(value)}", "write [height, width, channels], in the order of the layout, or [features]"
+            f"is {shown(value)}",
+            "write [height, width, channels] (with `layout: chw` [channels, height, width]) or [features], "
+            "without the batch",
         )
     return tuple(whole(size, 1) for size in value)
 

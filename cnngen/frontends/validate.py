@@ -19,6 +19,15 @@ Details = Any
 """Pydantic's `ErrorDetails`."""
 
 
+MISSING = {
+    "cnngen": "add `cnngen: 1`",
+    "input": "add for example `input: {shape: [28, 28, 1]}`",
+    "weights": "add `weights: random`, or `weights: {file: ..., format: ...}`",
+    "format": "add `format: keras` or `format: torch`",
+}
+"""What to write for a key that is missing, where that is known."""
+
+
 def validate(model: type[M], values: YamlMap, file: str, layer: str | None = None) -> M:
     """`values` as a `model`; raises `SpecError` at the line of the first field that does not fit."""
     try:
@@ -74,7 +83,9 @@ def _explain(details: Details, path: tuple[int | str, ...], model: type[BaseMode
             return f"unknown key {brief(str(path[-1]))!r}", suggestion(str(path[-1]), known, "known keys are")
         case "missing":
             key = details["loc"][-1]
-            return f"the key {key!r} is missing{f' in {place}' if place else ''}", f"add `{key}:`"
+            return f"the key {key!r} is missing{f' in {place}' if place else ''}", MISSING.get(
+                str(key), f"add `{key}:`"
+            )
         case "value_error" if isinstance(context.get("error"), FieldError):
             refusal = context["error"]
             problem = refusal.problem if refusal.problem.startswith("unknown") or not place else None

@@ -132,9 +132,14 @@ class _Builder:
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             context = f" {error.context}" if error.context else ""
+            lines = text.splitlines()
+            here = lines[mark.line] if mark and mark.line < len(lines) else ""
+            remedy = "check the indentation, brackets and quotes on this line and the one before"
+            if "\t" in here[: len(here) - len(here.lstrip())]:
+                remedy = "indent with spaces: YAML allows no tab there"
             raise SpecError(
                 f"is not valid YAML: {brief(error.problem or 'cannot be parsed')}{context}",
-                remedy="check the indentation, brackets and quotes on this line and the one before",
+                remedy=remedy,
                 source=Source(self.file, mark.line + 1 if mark else None),
             ) from None
         except yaml.reader.ReaderError as error:

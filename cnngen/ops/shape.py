@@ -127,6 +127,16 @@ class Upsample(Movement):
         return inputs[0].repeat(self.scale[0], axis=1).repeat(self.scale[1], axis=2)
 
 
+def _remedy(first: tuple[int, ...], second: tuple[int, ...]) -> str:
+    """What to do about tensors that cannot be joined along the channels."""
+    if len(first) == len(second) and all(abs(a - b) <= 1 for a, b in zip(first[:-1], second[:-1], strict=True)):
+        return (
+            "upsampling does not give back the row that a stride left out: "
+            "choose an input whose size can be divided as often as it is halved, or match the padding of the branches"
+        )
+    return "match stride and padding of the branches"
+
+
 @dataclass(frozen=True)
 class Concat(Movement):
     """The inputs one behind the other along the channels (last axis)."""
@@ -137,7 +147,7 @@ class Concat(Movement):
             if tensor.shape[:-1] != first[:-1]:
                 raise ShapeError(
                     f"concat joins channels of tensors that agree in all else, not {' and '.join(map(str, inputs))}",
-                    remedy="match stride and padding of the branches",
+                    remedy=_remedy(first, tensor.shape),
                 )
         return TensorType((*first[:-1], sum(tensor.shape[-1] for tensor in inputs)))
 

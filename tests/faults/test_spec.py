@@ -22,10 +22,14 @@ def test_case_01_empty_file(tmp_path: Path, text: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "line"),
-    [("cnngen: 1\ninput: {shape: [1\n", 3), ("cnngen: 1\n\tname: x\n", 2), ('a: "b\n', 2), ("a: b: c\n", 1)],
+    [("cnngen: 1\ninput: {shape: [1\n", 3), ('a: "b\n', 2), ("a: b: c\n", 1)],
 )
 def test_case_02_malformed_yaml(tmp_path: Path, text: str, line: int) -> None:
     refusal(tmp_path, text, "is not valid YAML", "indentation, brackets and quotes", line=line)
+
+
+def test_case_02_a_tab_as_indentation(tmp_path: Path) -> None:
+    refusal(tmp_path, "cnngen: 1\n\tname: x\n", "is not valid YAML", "indent with spaces", line=2)
 
 
 def test_case_02_second_document(tmp_path: Path) -> None:
@@ -68,7 +72,7 @@ def test_case_04_unknown_key_in_a_block_that_nobody_uses(tmp_path: Path) -> None
 def test_case_05_missing_key_of_the_spec(tmp_path: Path, key: str) -> None:
     entries = {"cnngen": "1", "input": "{shape: [8, 8, 3]}", "weights": "random", "layers": "[relu]"}
     text = "".join(f"{name}: {value}\n" for name, value in entries.items() if name != key)
-    refusal(tmp_path, text, f"the key {key!r} is missing", f"add `{key}:`", line=1)
+    refusal(tmp_path, text, f"the key {key!r} is missing", f"add {'for example ' * (key == 'input')}`{key}:", line=1)
 
 
 def test_case_05_missing_key_of_a_layer(tmp_path: Path) -> None:

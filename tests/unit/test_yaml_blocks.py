@@ -108,11 +108,11 @@ def test_an_argument_of_any_kind(tmp_path: Path) -> None:
         ("residual: {filters: 7, inputs: [input, input]}", ["reads one tensor, not 2", "concat"], 5),
         ("residual: {filters: x}", ["`$filters // 2`: 'x' is not a number", "used on line 5"], 14),
         ("residual: {filters: 1}", ["filters is 0", "used on line 5"], 10),
-        ("residual: {filters: 4, stride: 100}", ["'residual' used on line 5", "1x1x1x4 and 1x8x8x4"], 23),
+        ("residual: {filters: 4, stride: 4}", ["'residual' used on line 5", "1x2x2x4 and 1x8x8x4"], 23),
     ],
 )
 def test_mistakes(tmp_path: Path, layer: str, fragments: list[str], line: int) -> None:
-    if "stride: 100" in layer:
+    if "stride: 4" in layer:
         text = network(layer).replace("[8, 8, 3]", "[8, 8, 4]") + BOTTLENECK.replace("stride: $stride\n", "stride: 1\n")
         refusal(tmp_path, text, *fragments, line=line)
     else:
@@ -198,3 +198,9 @@ def test_expressions_refused(text: str, message: str) -> None:
     with pytest.raises(ExpressionError) as caught:
         evaluate(text, {"n": 12, "flag": False})
     assert message in str(caught.value)
+
+
+def test_a_name_outside_of_the_block_is_said_to_be_outside(tmp_path: Path) -> None:
+    blocks = "blocks:\n  outer:\n    layers: [inner]\n  inner:\n    layers:\n      - add: {inputs: [input, stem]}\n"
+    text = network("conv2d: {name: stem, filters: 3, kernel: 1}", "outer") + blocks
+    refusal(tmp_path, text, "reads 'stem', which is outside of the block", "`input` names what it reads", line=12)

@@ -228,3 +228,31 @@ def test_a_chw_network_with_awkward_names(tmp_path: Path) -> None:
     assert [graph.types[name].shape for name in graph.outputs] == [(1, 3, 8, 8)] * 2
     text = network("relu: {name: input/nhwc}", header=header)
     refusal(tmp_path, text, "the name is taken by another layer", "rename", line=5)
+
+
+@pytest.mark.parametrize(
+    ("layer", "remedy"),
+    [
+        ("swish", "did you mean 'silu'?"),
+        ("Linear: {units: 3}", "did you mean 'dense'?"),
+        ("ConvTranspose2d: {filters: 3, kernel: 2}", "did you mean 'conv2d_transpose'?"),
+        ("max_pool: {pool_size: 2}", "did you mean 'kernel'?"),
+        ("upsample: {size: 2}", "did you mean 'scale'?"),
+        ("depthwise_conv2d: {kernel: 3, filters: 3}", "did you mean 'multiplier'?"),
+        ("conv2d: {filters: 3, kernel:3}", "write a space behind the colon: `kernel: 3`"),
+        ("conv2d: {filters: 3, kernel: (3, 3)}", "write a list in square brackets: [3, 3]"),
+        ("conv2d: {filters: '$n', kernel: 3}", "leave the quotes away: quoted text is no expression"),
+        ("conv2d: {filters: 1.5, kernel: 3}", "write digits only, or // in an expression to divide and round down"),
+        ("conv2d: {filters: 3, kernel: 3, activation: {leaky_relu: 0.1}}", "write {leaky_relu: {alpha: ...}}"),
+        ("conv2d: {filters: 3, kernel: 3, activation: {relu: 0.1}}", "it takes none"),
+        ("relu: {}\n    flatten: {}", "begin each layer with `- `"),
+    ],
+)
+def test_names_of_other_frameworks_and_slips_get_the_remedy_that_helps(tmp_path: Path, layer: str, remedy: str) -> None:
+    assert refusal(tmp_path, network(layer), line=5).remedy == remedy
+
+
+def test_a_halved_odd_size_is_explained_where_it_does_not_fit(tmp_path: Path) -> None:
+    layers = ("max_pool: {kernel: 2}", "upsample: {scale: 2}", "concat: {inputs: [input, upsample_1]}")
+    text = network(*layers).replace("[8, 8, 3]", "[9, 9, 3]")
+    refusal(tmp_path, text, "1x9x9x3 and 1x8x8x3", "choose an input whose size can be divided", line=7)
