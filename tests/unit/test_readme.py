@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -36,6 +37,15 @@ def test_the_python_example_runs() -> None:
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.split("\n")[:3] == ["accuracy 0.97", "verified True", "reference 8"]
+
+
+@pytest.mark.skipif("avx2" not in host_isas(), reason="the memory shown is for AVX2")
+def test_the_table_shown_is_what_inspect_prints() -> None:
+    (shown,) = (block for block in blocks("text") if block.startswith("lenet   input"))
+    command = [sys.executable, "-m", "cnngen", "inspect", "lenet", "--isa", "avx2"]
+    wide = {**os.environ, "COLUMNS": "200"}
+    done = subprocess.run(command, cwd=ROOT, env=wide, capture_output=True, text=True, timeout=120, check=True)
+    assert [line.strip() for line in done.stdout.splitlines()] == [line.strip() for line in shown.splitlines()]
 
 
 @pytest.mark.skipif("avx2" not in host_isas(), reason="the command shown is for AVX2")
