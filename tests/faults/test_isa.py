@@ -33,9 +33,9 @@ def loads(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     seen: list[Path] = []
     load = loader.load
 
-    def watched(path: Path, name: str, inputs: int, outputs: int) -> loader.Library:
+    def watched(path: Path, *arguments: object, **options: object) -> loader.Library:
         seen.append(path)
-        return load(path, name, inputs, outputs)
+        return load(path, *arguments, **options)
 
     monkeypatch.setattr(loader, "load", watched)
     return seen
