@@ -58,10 +58,25 @@ class Arithmetic:
     def tensor_cores(self) -> bool:
         return self.factors != "fp32"
 
+    @property
+    def stored_roundoff(self) -> float:
+        """u of the format of stored tensors."""
+        return HALF_ROUNDOFF if self.stored == "fp16" else UNIT_ROUNDOFF
+
     def round_inputs(self, inputs: Sequence[Array]) -> list[Array]:
         """The node's inputs as its kernel multiplies them; a residual, which is added, only as it is stored."""
         stored = [ROUNDING[self.stored](x) for x in inputs]
         return [ROUNDING[self.factors](stored[0]), *stored[1:]]
+
+    def disturb_inputs(self, inputs: Sequence[Array], rng: np.random.Generator) -> list[Array]:
+        """The inputs with errors as large as those of `round_inputs`, but drawn: each sample gets its own."""
+        coarse = [
+            self.stored != "fp32" or (self.factors != "fp32" and position == 0) for position in range(len(inputs))
+        ]
+        return [
+            x * (1 + HALF_ROUNDOFF * rng.uniform(-1, 1, x.shape)) if rounds else x
+            for x, rounds in zip(inputs, coarse, strict=True)
+        ]
 
     def round_weights(self, node: Node) -> Node:
         """The node with its weights as its kernel multiplies them; a bias is added, and stays float32."""

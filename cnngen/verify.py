@@ -32,6 +32,8 @@ from cnngen.verify_integers import IntegerCase, integer_cases, integer_twin
 
 SAMPLES = 2
 """Perturbed runs that estimate the end-to-end rounding error."""
+COARSE_SAMPLES = 8
+"""The same where tensors or factors have 11 bits: few large errors, which can cancel in two samples by chance."""
 MARGIN = 10.0
 """End-to-end errors fail above this multiple of the estimate."""
 
@@ -151,15 +153,15 @@ def rounding_limits(
     1993), which carries the allowed errors through the network as it really amplifies them. Rounding
     errors of correct kernels are several times smaller than the estimate; a wrong pass, layout or
     buffer is orders of magnitude larger than the limit. Where the target rounds tensors and factors to
-    fewer bits, the perturbed runs round them, too.
+    fewer bits, the perturbed runs round the weights, too, and draw errors of that size for the rest.
     """
     reference, perturbed = _perturbed_reference(graph, feed, np.random.default_rng([seed, 2**31]), arithmetic)
     limits = {}
     for name in graph.outputs:
         value = reference[name]
-        estimate = max(_relative(sample, value) for sample in np.split(perturbed[name], SAMPLES))
-        # Half a unit in the last place for networks that only move data and make no error.
-        limits[name] = (value, estimate, MARGIN * estimate + 2.0**-24)
+        estimate = max(_relative(sample, value) for sample in np.split(perturbed[name], _samples(arithmetic)))
+        # Half a unit in the last place: the output is stored, also where a network only moves data and makes no error.
+        limits[name] = (value, estimate, MARGIN * estimate + arithmetic.stored_roundoff)
     return limits
 
 
@@ -182,20 +184,25 @@ def _coarsest(net: Verifiable) -> Arithmetic:
     return next((a for a in found if a.tensor_cores), next((a for a in found if not a.exact), FLOAT32))
 
 
+def _samples(arithmetic: Arithmetic) -> int:
+    return SAMPLES if arithmetic.exact else COARSE_SAMPLES
+
+
 def _perturbed_reference(
     graph: Graph, feed: Mapping[str, Array], rng: np.random.Generator, arithmetic: Arithmetic
 ) -> tuple[dict[str, Array], dict[str, Array]]:
-    """Outputs of the reference, and of `SAMPLES` perturbed runs one behind the other along the batch."""
+    """Outputs of the reference, and of all perturbed runs one behind the other along the batch."""
+    samples = _samples(arithmetic)
     clean = {name: np.asarray(value, np.float64) for name, value in feed.items()}
-    moved = {name: np.concatenate([value] * SAMPLES) for name, value in clean.items()}
+    moved = {name: np.concatenate([value] * samples) for name, value in clean.items()}
     last_use = {name: position for position, node in enumerate(graph.nodes) for name in node.inputs}
     for position, node in enumerate(graph.nodes):
         found = bound(node, [clean[name] for name in node.inputs])
         clean[node.name] = found.value
         rounds = arithmetic if isinstance(node.op, Conv2D | Conv2DTranspose | Dense) else Arithmetic(arithmetic.stored)
-        value = evaluate(rounds.round_weights(node), rounds.round_inputs([moved[name] for name in node.inputs]))
+        value = evaluate(rounds.round_weights(node), rounds.disturb_inputs([moved[name] for name in node.inputs], rng))
         signs = rng.integers(0, 2, value.shape, dtype=np.int8) * 2 - 1
-        moved[node.name] = value + signs * np.concatenate([found.alarm] * SAMPLES)
+        moved[node.name] = value + signs * np.concatenate([found.alarm] * samples)
         for name in set(node.inputs):
             if last_use[name] == position and name not in graph.outputs:
                 del clean[name], moved[name]
