@@ -60,7 +60,7 @@ SPECS: dict[str, tuple[str | bytes, int | None, str]] = {
     "04 30,000 unknown keys": (
         network("relu: {" + ", ".join(f"k{number}: 1" for number in range(30_000)) + "}"), 5, "unknown key 'k0'",
     ),
-    "05 missing key": ("cnngen: 1\nweights: random\nlayers: [relu]\n", 1, "add `input:`"),
+    "05 missing key": ("cnngen: 1\nweights: random\nlayers: [relu]\n", 1, "add for example `input:"),
     "06 duplicate key": (network(CONV) + "name: a\nname: b\n", 7, "remove one"),
     "07 octal": (network("dense: {units: 010}"), 5, "drop the zero"),
     "07 octal of 900 kB": (network(f"dense: {{units: 0{'9' * 900_000}}}"), 5, "drop the zero"),
