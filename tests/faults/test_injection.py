@@ -101,7 +101,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workplace]:
         script(
             folder / "cc",
             f'case "$*" in *-v) echo "Target: {real.target}"; echo "gcc version 12"; exit;; esac\n'
-            f'for out; do :; done; case "$out" in *.so) cp "{library}" "$out";; *) echo object > "$out";; esac',
+            f'for out; do :; done; case "$out" in -*) ;; *.so) cp "{library}" "$out";; *) echo object > "$out";; esac',
         )
         patch.setenv("CC", str(folder / "cc"))
         yield work
