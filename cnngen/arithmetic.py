@@ -43,7 +43,7 @@ ROUNDING = {"fp32": lambda array: array, "tf32": round_to_tf32, "fp16": round_to
 
 @dataclass(frozen=True)
 class Arithmetic:
-    """The formats of one node: of its stored `inputs` and output, of the `factors` and `weights` of its products."""
+    """The formats of one node: its inputs and output as they are `stored`, `factors` and `weights` of its products."""
 
     stored: str = "fp32"
     factors: str = "fp32"

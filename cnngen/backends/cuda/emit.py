@@ -109,7 +109,7 @@ def emit_emulation(plan: CudaPlan, blob: Array, version: str) -> SourceTree:
         "signature": ", ".join(
             [*(f"const float *{i}" for i in inputs), *(f"float *{o}" for o in outputs), "void *arena"]
         ),
-        "arena_bytes": plan.element.itemsize * plan.arena.size,
+        "arena_bytes": plan.arena_bytes,
         "weight_floats": plan.blob_floats,
     }
     files = emit_device(plan, version)

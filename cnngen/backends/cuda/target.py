@@ -16,13 +16,12 @@ EMULATED = "cuda-emulated"
 class Precision:
     """How numbers are stored and multiplied; sums are always float32.
 
-    `element` is the C type of stored tensors, `significand` the bits that factors of products keep.
+    `element` is the C type of stored tensors.
     """
 
     name: str
     element: str
     dtype: np.dtype[np.generic]
-    significand: int
 
     @property
     def tensor_cores(self) -> bool:
@@ -36,9 +35,9 @@ class Precision:
 PRECISIONS = {
     precision.name: precision
     for precision in (
-        Precision("fp32", "float", np.dtype(np.float32), 24),
-        Precision("tf32", "float", np.dtype(np.float32), 11),
-        Precision("fp16", "__half", np.dtype(np.float16), 11),
+        Precision("fp32", "float", np.dtype(np.float32)),
+        Precision("tf32", "float", np.dtype(np.float32)),
+        Precision("fp16", "__half", np.dtype(np.float16)),
     )
 }
 

@@ -123,13 +123,9 @@ class FillKernel(ItemKernel):
         return self.shape[1], self.shape[2]
 
     @property
-    def elements(self) -> int:
-        return math.prod(self.shape)
-
-    @property
     def parameter_sizes(self) -> tuple[int, ...]:
         return (self.channels,) if self.has_bias else ()
 
     @property
     def items(self) -> int:
-        return self.elements
+        return math.prod(self.shape)

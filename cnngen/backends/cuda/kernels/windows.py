@@ -105,12 +105,8 @@ class DepthwiseKernel(ItemKernel):
 
     @property
     def parameter_sizes(self) -> tuple[int, ...]:
-        taps = self.kernel[0] * self.kernel[1] * self.padded_channels
-        return (taps, self.padded_channels) if self.has_bias else (taps,)
-
-    @property
-    def padded_channels(self) -> int:
-        return self.channels
+        taps = self.kernel[0] * self.kernel[1] * self.channels
+        return (taps, self.channels) if self.has_bias else (taps,)
 
     @property
     def columns(self) -> int:
