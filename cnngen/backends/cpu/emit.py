@@ -109,9 +109,9 @@ def emit(plan: Plan, blob: Array, version: str) -> SourceTree:
             )
     context = _context(plan, name, version)
     files = {
-        f"{name}.h": _render("network.h.j2", context),
-        f"{name}_internal.h": _render("internal.h.j2", context),
-        f"{name}.c": _render("network.c.j2", context),
+        f"{name}.h": render("network.h.j2", context),
+        f"{name}_internal.h": render("internal.h.j2", context),
+        f"{name}.c": render("network.c.j2", context),
         "simd.h": _vocabulary(plan.target.header),
         "vector_math.h": _vocabulary("vector_math.h"),
     }
@@ -121,11 +121,11 @@ def emit(plan: Plan, blob: Array, version: str) -> SourceTree:
     for number, steps in enumerate(partition(plan, symbols, texts)):
         used = list(dict.fromkeys(call.symbol for step in steps for call in step.calls))
         unit = f"{name}_steps_{number}.c"
-        files[unit] = _render("steps.c.j2", context | {"kernels": used, "steps": steps})
+        files[unit] = render("steps.c.j2", context | {"kernels": used, "steps": steps})
         units.append(unit)
     blobs: dict[str, Array] = {}
     if plan.blob_floats:
-        files[f"{name}_weights.S"] = _render("weights.S.j2", context)
+        files[f"{name}_weights.S"] = render("weights.S.j2", context)
         units.append(f"{name}_weights.S")
         blobs[f"{name}_weights.bin"] = blob
     links = ("-fopenmp", "-lm") if plan.target.threads > 1 else ("-lm",)
@@ -203,7 +203,7 @@ def _parameters(word: str, names: Sequence[str], types: Mapping[str, TensorType]
     return parameters
 
 
-def _render(template: str, context: dict[str, object]) -> str:
+def render(template: str, context: dict[str, object]) -> str:
     return wrap(environment().get_template(template).render(context))
 
 

@@ -10,7 +10,7 @@ from types import MappingProxyType
 import jinja2
 
 from cnngen import resources
-from cnngen.backends.cpu.emit import c_comment, c_identifier
+from cnngen.backends.cpu.emit import c_comment, c_identifier, render
 from cnngen.backends.cpu.target import ISAS, host_isas
 from cnngen.backends.cuda.kernels import AnyKernel
 from cnngen.backends.cuda.plan import CudaPlan
@@ -117,18 +117,12 @@ def emit_emulation(plan: CudaPlan, blob: Array, version: str) -> SourceTree:
     files[f"{name}_emulation.cpp"] = environment().get_template("emulation.cpp.j2").render(context)
     units, blobs = [f"{name}_emulation.cpp"], {}
     if plan.blob_floats:
-        files[f"{name}_weights.S"] = _assembly(name, plan.blob_floats)
+        files[f"{name}_weights.S"] = render("weights.S.j2", context)
         units.append(f"{name}_weights.S")
         blobs[f"{name}_weights.bin"] = blob
     flags = (*ISAS[host_isas()[-1]].flags, "-O1", "-U_FORTIFY_SOURCE", "-Wno-unknown-pragmas")
     links = ("-lstdc++", "-lm")
     return SourceTree(name, MappingProxyType(files), MappingProxyType(blobs), tuple(units), flags, links, "c++17")
-
-
-def _assembly(name: str, floats: int) -> str:
-    from cnngen.backends.cpu.emit import _render
-
-    return _render("weights.S.j2", {"name": name, "weight_floats": floats, "banner": ""})
 
 
 def _cast(pointer: str, actual: str, wanted: str) -> str:
