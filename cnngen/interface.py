@@ -36,7 +36,7 @@ class Interface(NamedTuple):
     @staticmethod
     def of(stages: Stages) -> Interface:
         """The interface of the network that is made from `stages`."""
-        from cnngen.backends.cpu.emit import c_identifier
+        from cnngen.backends.text import c_identifier
         from cnngen.ops import Transpose
 
         source, plan = stages

@@ -36,6 +36,11 @@ class Activation:
     def rule(self) -> Function:
         return FUNCTIONS[self.function]
 
+    @property
+    def parameters(self) -> tuple[float, ...]:
+        """Those of alpha and beta that the function takes, in order."""
+        return (self.alpha, self.beta)[: self.rule.parameters]
+
     def evaluate(self, x: Array) -> Array:
         return np.asarray(self.rule.evaluate(x, self.alpha, self.beta))
 

@@ -19,7 +19,7 @@ class Function:
     `lipschitz` bounds its slope; `roundings` is the relative error of the float32 evaluation in units
     of u, `absolute` an absolute one (both for the generated code of `templates/c/simd/vector_math.h`).
     `inner` is further relative error in units of u that depends on x: that of a rounded argument of an
-    inner function times the condition number with which it enters.
+    inner function times the condition number with which it enters. Of alpha and beta it takes the first `parameters`.
     """
 
     evaluate: Callable[[Array, float, float], Array]
@@ -28,6 +28,7 @@ class Function:
     absolute: Callable[[float, float], float] = lambda alpha, beta: 0.0
     operations: int = 1
     inner: Callable[[Array], Array] | None = None
+    parameters: int = 0
 
 
 EXP_ROUNDINGS = 4
@@ -95,9 +96,11 @@ VANISHED = 2.0**-121
 FUNCTIONS: dict[str, Function] = {
     "relu": Function(lambda x, a, b: np.maximum(x, 0)),
     "relu6": Function(lambda x, a, b: np.minimum(np.maximum(x, 0), 6)),
-    "clip": Function(lambda x, a, b: np.minimum(np.maximum(x, a), b)),
-    "leaky_relu": Function(lambda x, a, b: np.where(x >= 0, x, a * x), lambda a, b: max(1.0, abs(a)), 1),
-    "elu": Function(lambda x, a, b: _elu(x, a), lambda a, b: max(1.0, abs(a)), EXPM1_ROUNDINGS + 1, operations=5),
+    "clip": Function(lambda x, a, b: np.minimum(np.maximum(x, a), b), parameters=2),
+    "leaky_relu": Function(lambda x, a, b: np.where(x >= 0, x, a * x), lambda a, b: max(1.0, abs(a)), 1, parameters=1),
+    "elu": Function(
+        lambda x, a, b: _elu(x, a), lambda a, b: max(1.0, abs(a)), EXPM1_ROUNDINGS + 1, operations=5, parameters=1
+    ),
     # The constants are rounded, too.
     "selu": Function(
         lambda x, a, b: SELU_LAMBDA * _elu(x, SELU_ALPHA),
@@ -111,7 +114,12 @@ FUNCTIONS: dict[str, Function] = {
     "tanh": Function(lambda x, a, b: np.tanh(x), roundings=EXPM1_ROUNDINGS + 3, operations=6),
     # Unfused, the product is rounded before beta cancels it: |alpha x| <= 1 + |beta| where nothing is clipped.
     "hard_sigmoid": Function(
-        lambda x, a, b: np.clip(a * x + b, 0, 1), lambda a, b: abs(a), 2, lambda a, b: (1 + abs(b)) * UNIT_ROUNDOFF, 3
+        lambda x, a, b: np.clip(a * x + b, 0, 1),
+        lambda a, b: abs(a),
+        2,
+        lambda a, b: (1 + abs(b)) * UNIT_ROUNDOFF,
+        3,
+        parameters=2,
     ),
     "hard_swish": Function(
         lambda x, a, b: x * np.clip(x / 6 + 0.5, 0, 1), lambda a, b: 1.5, 6, lambda a, b: 8 * UNIT_ROUNDOFF, 4

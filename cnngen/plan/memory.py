@@ -5,6 +5,7 @@ Shared between the backends. All sizes and offsets are in floats.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -52,6 +53,24 @@ class View:
     def slice_channels(self, first: int, count: int) -> View:
         """`count` channels from `first` on."""
         return replace(self, offset=self.offset + first * self.strides[3], shape=(*self.shape[:3], count))
+
+    def permuted(self, axes: tuple[int, ...]) -> View:
+        """The same elements with the axes in another order."""
+        a, b, c, d = axes
+        shape, strides = self.shape, self.strides
+        return replace(
+            self,
+            shape=(shape[a], shape[b], shape[c], shape[d]),
+            strides=(strides[a], strides[b], strides[c], strides[d]),
+        )
+
+    def unflattened(self, shape: tuple[int, int, int, int], order: str) -> View:
+        """This dense vector as the images of `shape` whose elements it numbers in `order` (hwc or chw)."""
+        n, h, w, c = shape
+        if n * h * w * c != math.prod(self.shape):
+            raise PlanError(f"images of {shape} are no vectors of {self.shape}")
+        strides = (h * w * c, w * c, c, 1) if order == "hwc" else (h * w * c, w, 1, h * w)
+        return replace(self, shape=shape, strides=strides)
 
     def of(self, memory: Array, base: int = 0) -> Array:
         """The tensor as a NumPy view of shape (n, h, w, c) into one-dimensional `memory`."""

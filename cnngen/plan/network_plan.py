@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
@@ -15,7 +15,7 @@ from cnngen.ir import Graph, Node
 from cnngen.ops import Concat
 from cnngen.plan.layout import Layout
 from cnngen.plan.memory import ALIGNMENT, Arena, View
-from cnngen.plan.steps import Step
+from cnngen.plan.steps import Call, Lowered, Step
 
 
 class Labelled(Protocol):
@@ -97,6 +97,34 @@ class Blob:
             offsets.append(self.size)
             self.size += -(-size // ALIGNMENT) * ALIGNMENT
         return tuple(offsets)
+
+
+def lower_graph(
+    graph: Graph,
+    layout: Layout,
+    blob: Blob,
+    lower: Callable[[Node], Iterable[Lowered[L]]],
+    copy: Callable[[View, View], Lowered[L]],
+) -> list[Step[L]]:
+    """The steps of a network: staged inputs, nodes, copied outputs; parameters get their places in `blob`."""
+
+    def call(lowered: Lowered[L]) -> Call[L]:
+        kernel, reads, write, taps = lowered
+        return Call(kernel, reads, blob.place(kernel.parameter_sizes), write, taps)
+
+    steps = []
+    for tensor in graph.inputs:
+        if tensor.name in layout.staged:
+            staged = copy(layout.external_input(tensor.name), layout.views[tensor.name])
+            steps.append(Step(tensor.name, f"stage {tensor.name}: {tensor.type}", (call(staged),)))
+    for node in graph.nodes:
+        if node.name not in layout.aliases and not concat_in_place(node, layout):
+            steps.append(Step(node.name, describe(graph, node), tuple(map(call, lower(node)))))
+    for index, name in enumerate(graph.outputs):
+        if index in layout.copied_outputs:
+            copied = copy(layout.views[name], View.packed("output", index, graph.types[name]))
+            steps.append(Step(f"output {index}", f"output {name}: {graph.types[name]}", (call(copied),)))
+    return steps
 
 
 def verify_parameters(plan: NetworkPlan[L]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from cnngen.plan.memory import View
 
@@ -12,6 +12,15 @@ K = TypeVar("K")
 
 Taps = tuple[range, range]
 """Rows and columns of a layer's kernel, in the order in which a call takes them."""
+
+
+class Lowered(NamedTuple, Generic[K]):
+    """A kernel with the views it reads and the view it writes; `taps` where it takes some of the weights only."""
+
+    kernel: K
+    reads: tuple[View, ...]
+    write: View
+    taps: Taps | None = None
 
 
 @dataclass(frozen=True)

@@ -98,10 +98,5 @@ def epilogue(function: Activation | None) -> str:
 
 def activation(function: Activation) -> str:
     """The function with those of its parameters that it takes."""
-    match function.function:
-        case "leaky_relu" | "elu":
-            return f"{function.function} {function.alpha:g}"
-        case "clip" | "hard_sigmoid":
-            return f"{function.function} {function.alpha:g} {function.beta:g}"
-        case name:
-            return name.replace("_tanh", " tanh")
+    name = function.function.replace("_tanh", " tanh")
+    return " ".join([name, *(f"{parameter:g}" for parameter in function.parameters)])

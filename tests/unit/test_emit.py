@@ -5,15 +5,17 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import jinja2
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cnngen import pipeline
+from cnngen import pipeline, resources
 from cnngen.backends.cpu import emit
-from cnngen.backends.cpu.emit import MAX_UNITS, RESERVED_NAMES, c_comment, c_identifier
+from cnngen.backends.cpu.emit import MAX_UNITS
 from cnngen.backends.sources import SourceTree
+from cnngen.backends.text import RESERVED_NAMES, c_comment, c_identifier, environment
 from cnngen.ir import Graph
 from cnngen.ops import Add, Concat, Conv2D, GlobalPool2D
 from cnngen.reference import reference
@@ -290,8 +292,9 @@ def test_the_header_says_all_that_a_caller_in_c_needs(tmp_path: Path) -> None:
     cc(tmp_path, "-std=c11", "-Wall", "-Wextra", "-Werror", "-pedantic", "-c", "user.c", "-o", "user.o")
 
 
-def test_templates_are_a_fixed_set_and_render_no_user_text() -> None:
-    names = set(emit.environment().list_templates(extensions=["j2"]))
-    files = {path.name for path in emit.resources.templates_folder().joinpath("c").glob("*.j2")}
+@pytest.mark.parametrize("language", ["c", "cuda"])
+def test_templates_are_a_fixed_set_and_render_no_user_text(language: str) -> None:
+    names = set(environment(language).list_templates(extensions=["j2"]))
+    files = {path.name for path in resources.templates_folder().joinpath(language).glob("*.j2")}
     assert names == files
-    assert emit.environment().undefined is emit.jinja2.StrictUndefined
+    assert environment(language).undefined is jinja2.StrictUndefined

@@ -7,12 +7,13 @@ from dataclasses import replace
 from fractions import Fraction
 from typing import TypeVar
 
+import jinja2
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cnngen.backends.cpu import emit
+from cnngen import resources
 from cnngen.backends.cpu.kernels import (
     AnyKernel,
     ChannelBlocks,
@@ -24,10 +25,10 @@ from cnngen.backends.cpu.kernels import (
     PlanarConvKernel,
     PoolKernel,
     Strip,
-    c_float,
     verify_strips,
 )
 from cnngen.backends.cpu.plan import plan_graph, verify_plan
+from cnngen.backends.text import c_float, environment
 from cnngen.errors import PlanError
 from cnngen.ops import FUNCTIONS, LRN, Activation, Conv2D, Op, Pool2D
 from cnngen.passes import optimise
@@ -238,7 +239,7 @@ def test_literals_are_short() -> None:
 
 
 def test_every_activation_is_a_call_of_the_vocabulary() -> None:
-    text = (emit.resources.templates_folder() / "c" / "simd" / "vector_math.h").read_text()
+    text = (resources.templates_folder() / "c" / "simd" / "vector_math.h").read_text()
     for function in FUNCTIONS:
         call = Epilogue(Activation(function, 0.25, 0.5)).apply("a")
         name, arguments = re.fullmatch(r"(act_\w+)\((.*)\)", call).groups()  # type: ignore[union-attr]  # the assertion
@@ -275,8 +276,8 @@ def test_powers_of_a_quarter_need_no_logarithm() -> None:
 def test_no_template_reads_what_its_kernel_does_not_have() -> None:
     """Undefined names are errors: a kernel without `tail` cannot be printed by a template that asks for it."""
     found: AnyKernel = kernel(LrnKernel, LRN())
-    template = emit.environment().from_string("{{ k.no_such_field }}")
-    with pytest.raises(emit.jinja2.UndefinedError):
+    template = environment("c").from_string("{{ k.no_such_field }}")
+    with pytest.raises(jinja2.UndefinedError):
         template.render(k=found)
 
 

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import functools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
-import jinja2
-
-from cnngen import resources
 from cnngen.backends.cpu.kernels import AnyKernel
 from cnngen.backends.cpu.plan import Plan
 from cnngen.backends.cpu.wrap import wrap
 from cnngen.backends.sources import SourceTree
-from cnngen.cache import private_folder
+from cnngen.backends.text import behind, c_comment, c_identifier, environment, header, pointer
 from cnngen.errors import SpecError
 from cnngen.ir import Array, TensorType
-from cnngen.plan.memory import View
 from cnngen.plan.steps import Call, Step
 
 LINES_PER_UNIT = 1200
@@ -26,8 +21,6 @@ LINES_PER_UNIT = 1200
 MAX_UNITS = 4
 MAX_SOURCE = 30_000_000
 """Characters of all kernels together: a bound on what a spec can make the compiler read."""
-RESERVED_NAMES = ("simd", "vector_math")
-"""Headers that every network has: one of its own by that name would replace them."""
 
 
 @dataclass(frozen=True)
@@ -57,39 +50,9 @@ class StepText:
     calls: tuple[CallText, ...]
 
 
-@functools.cache
-def environment() -> jinja2.Environment:
-    """Templates fail on anything that the plan does not say, and see nothing but what they are given.
-
-    What Jinja makes of a template is kept in the cache folder: it takes longer than all the rest.
-    """
-    bytecode = private_folder("templates")
-    return jinja2.Environment(
-        loader=jinja2.FileSystemLoader(resources.templates_folder() / "c"),
-        bytecode_cache=jinja2.FileSystemBytecodeCache(str(bytecode)) if bytecode else None,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=False,
-    )
-
-
-def c_identifier(name: str) -> str:
-    """A C identifier and file name for a network: letters, digits and underscores, at most 40."""
-    cleaned = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")[:40].strip("_")
-    usable = cleaned and not cleaned[0].isdigit() and cleaned not in RESERVED_NAMES
-    return cleaned if usable else f"net_{cleaned}".rstrip("_")
-
-
-def c_comment(text: str) -> str:
-    """`text` without anything that could end a comment, continue a line or form a trigraph."""
-    return re.sub(r"[^A-Za-z0-9 _.,:()\[\]>=+/-]", "_", text)[:160]
-
-
 def render_kernel(kernel: AnyKernel, symbol: str) -> str:
     """The C text of one kernel."""
-    text = environment().get_template(kernel.template).render(k=kernel, symbol=symbol)
+    text = environment("c").get_template(kernel.template).render(k=kernel, symbol=symbol)
     return wrap(re.sub(r"\n{3,}", "\n\n", text))
 
 
@@ -112,8 +75,8 @@ def emit(plan: Plan, blob: Array, version: str) -> SourceTree:
         f"{name}.h": render("network.h.j2", context),
         f"{name}_internal.h": render("internal.h.j2", context),
         f"{name}.c": render("network.c.j2", context),
-        "simd.h": _vocabulary(plan.target.header),
-        "vector_math.h": _vocabulary("vector_math.h"),
+        "simd.h": header(f"c/simd/{plan.target.header}"),
+        "vector_math.h": header("c/simd/vector_math.h"),
     }
     units = [f"{name}.c"]
     for symbol, text in texts.items():
@@ -154,22 +117,8 @@ def _step_text(number: int, step: Step[AnyKernel], symbols: dict[AnyKernel, str]
 
 
 def _call_text(call: Call[AnyKernel], symbol: str) -> CallText:
-    params = tuple(_behind("call->weights", offset) for offset in call.params)
-    return CallText(symbol, (*map(_pointer, call.reads), *params, _pointer(call.write)))
-
-
-def _pointer(view: View) -> str:
-    base = {
-        "arena": "call->arena",
-        "input": f"call->inputs[{view.index}]",
-        "output": f"call->outputs[{view.index}]",
-    }[view.space]
-    return _behind(base, view.offset)
-
-
-def _behind(base: str, offset: int) -> str:
-    """The C expression for a pointer `offset` floats behind `base`."""
-    return f"{base} {'+' if offset > 0 else '-'} {abs(offset)}" if offset else base
+    params = tuple(behind("call->weights", offset) for offset in call.params)
+    return CallText(symbol, (*(pointer(view, "call->") for view in call.reads), *params, pointer(call.write, "call->")))
 
 
 def _context(plan: Plan, name: str, version: str) -> dict[str, object]:
@@ -204,9 +153,4 @@ def _parameters(word: str, names: Sequence[str], types: Mapping[str, TensorType]
 
 
 def render(template: str, context: dict[str, object]) -> str:
-    return wrap(environment().get_template(template).render(context))
-
-
-@functools.cache
-def _vocabulary(header: str) -> str:
-    return (resources.templates_folder() / "c" / "simd" / header).read_text()
+    return wrap(environment("c").get_template(template).render(context))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import assert_never
 
 from cnngen.backends.cpu.kernels import (
+    AnyKernel,
     BilinearKernel,
     CopyKernel,
     ElementwiseKernel,
@@ -21,7 +21,7 @@ from cnngen.backends.cpu.kernels import (
     Strides,
     UpsampleKernel,
 )
-from cnngen.backends.cpu.lower_convolution import Lowered, convolution, dense, transposed
+from cnngen.backends.cpu.lower_convolution import convolution, dense, transposed
 from cnngen.backends.cpu.target import Target
 from cnngen.ir import Node
 from cnngen.ops import (
@@ -54,6 +54,7 @@ from cnngen.ops import (
 )
 from cnngen.plan.layout import Layout
 from cnngen.plan.memory import View
+from cnngen.plan.steps import Lowered
 
 ARITHMETIC: dict[type[Elementwise], Operation] = {
     Add: "add",
@@ -65,7 +66,7 @@ ARITHMETIC: dict[type[Elementwise], Operation] = {
 }
 
 
-def lower(node: Node, layout: Layout, target: Target) -> Iterator[Lowered]:
+def lower(node: Node, layout: Layout, target: Target) -> Iterator[Lowered[AnyKernel]]:
     """The kernels of one node, in order, each with the views it reads and the view it writes."""
     op = node.op
     reads = tuple(layout.views[name] for name in node.inputs)
@@ -97,8 +98,7 @@ def lower(node: Node, layout: Layout, target: Target) -> Iterator[Lowered]:
         case Softmax():
             yield Lowered(SoftmaxKernel(lanes, write.shape, reads[0].strides, write.strides), reads, write)
         case Transpose():
-            read = _permuted(reads[0], op.axes)
-            yield Lowered(CopyKernel(lanes, write.shape, read.strides, write.strides), (read,), write)
+            yield copy(reads[0].permuted(op.axes), write, lanes)
         case Upsample():
             yield Lowered(UpsampleKernel(lanes, write.shape, op.scale, reads[0].strides, write.strides), reads, write)
         case UpsampleBilinear():
@@ -116,18 +116,23 @@ def lower(node: Node, layout: Layout, target: Target) -> Iterator[Lowered]:
                 ReshapeKernel(lanes, write.shape, read.shape, op.order, read.strides, write.strides), reads, write
             )
         case Flatten():
-            yield _flatten_copy(op, reads[0], write, lanes)
+            yield copy(reads[0], write.unflattened(reads[0].shape, op.order), lanes)
         case Concat():
             first = 0
             for name, read in zip(node.inputs, reads, strict=True):
                 slot = write.slice_channels(first, read.shape[3])
                 first += read.shape[3]
                 if not layout.lies_in(name, node.name):
-                    yield Lowered(CopyKernel(lanes, read.shape, read.strides, slot.strides), (read,), slot)
+                    yield copy(read, slot, lanes)
         case Identity():
-            yield Lowered(CopyKernel(lanes, write.shape, reads[0].strides, write.strides), reads, write)
+            yield copy(reads[0], write, lanes)
         case _:
             assert_never(op)
+
+
+def copy(read: View, write: View, lanes: int) -> Lowered[AnyKernel]:
+    """A copy between two views of one shape."""
+    return Lowered(CopyKernel(lanes, read.shape, read.strides, write.strides), (read,), write)
 
 
 def _pool(op: Pool2D, source: View, write: View, lanes: int) -> PoolKernel:
@@ -168,21 +173,3 @@ def _spread(read: View, shape: tuple[int, int, int, int]) -> Strides:
         for own, whole, stride in zip(read.shape, shape, read.strides, strict=True)
     )
     return n, h, w, c
-
-
-def _flatten_copy(op: Flatten, read: View, write: View, lanes: int) -> Lowered:
-    """Copy into a dense vector whose elements are numbered in the flatten's order."""
-    n, h, w, c = read.shape
-    strides = (h * w * c, w * c, c, 1) if op.order == "hwc" else (h * w * c, w, 1, h * w)
-    target = View(write.space, write.index, write.offset, read.shape, strides)
-    if math.prod((h, w, c)) != write.shape[3]:
-        raise AssertionError("a flatten keeps the number of elements")
-    return Lowered(CopyKernel(lanes, (n, h, w, c), read.strides, strides), (read,), target)
-
-
-def _permuted(view: View, axes: tuple[int, ...]) -> View:
-    a, b, c, d = axes
-    shape, strides = view.shape, view.strides
-    return replace(
-        view, shape=(shape[a], shape[b], shape[c], shape[d]), strides=(strides[a], strides[b], strides[c], strides[d])
-    )

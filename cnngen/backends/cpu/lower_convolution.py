@@ -6,7 +6,6 @@ import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import NamedTuple
 
 from cnngen.backends.cpu import tiling
 from cnngen.backends.cpu.kernels import (
@@ -26,22 +25,13 @@ from cnngen.ir import TensorType
 from cnngen.ops import Conv2D, Conv2DTranspose, Dense
 from cnngen.plan.memory import View
 from cnngen.plan.phases import phase_view
-from cnngen.plan.steps import Taps
+from cnngen.plan.steps import Lowered
 
 ONE_ROW_PIXELS = 64
 """Up to so many pixels an image may be tiled as one row: each tile is a function of its own."""
 
 PLANAR_STORE_CYCLES = 1.2
 """Cycles to store one result of the planar convolution, which turns rows into pixels."""
-
-
-class Lowered(NamedTuple):
-    """A kernel with the views it reads and the view it writes; `taps` where it takes some of the weights only."""
-
-    kernel: AnyKernel
-    reads: tuple[View, ...]
-    write: View
-    taps: Taps | None = None
 
 
 def merge_axes(axes: Sequence[Axis]) -> list[Axis]:
@@ -87,13 +77,15 @@ def merge_loops(loops: Sequence[Loop]) -> tuple[Loop, ...]:
     return tuple(merged) or (loops[-1],)
 
 
-def convolution(op: Conv2D, reads: tuple[View, ...], write: View, target: Target) -> Lowered:
+def convolution(op: Conv2D, reads: tuple[View, ...], write: View, target: Target) -> Lowered[AnyKernel]:
     """A convolution in one kernel: depthwise, planar or direct."""
     name = "x".join(map(str, op.kernel)) + "s" + "x".join(map(str, sorted(set(op.stride))))
     return windowed(op, f"conv2d_{name}", reads, write, target)
 
 
-def transposed(op: Conv2DTranspose, reads: tuple[View, ...], write: View, target: Target) -> Iterator[Lowered]:
+def transposed(
+    op: Conv2DTranspose, reads: tuple[View, ...], write: View, target: Target
+) -> Iterator[Lowered[AnyKernel]]:
     """A transposed convolution: for each phase of the output a convolution of stride 1 with some of the taps.
 
     Phases with equal numbers of taps are calls of one kernel. One without taps is filled with what the
@@ -131,7 +123,7 @@ def transposed(op: Conv2DTranspose, reads: tuple[View, ...], write: View, target
         yield windowed(window, name, (reads[0], *residual), own, target)._replace(taps=taps)
 
 
-def windowed(op: Conv2D, family: str, reads: tuple[View, ...], write: View, target: Target) -> Lowered:
+def windowed(op: Conv2D, family: str, reads: tuple[View, ...], write: View, target: Target) -> Lowered[AnyKernel]:
     """The kernel called `family` for a convolution whose padding may begin inside the input (be negative)."""
     source, lanes = reads[0], target.isa.lanes
     top, _, left, _ = op.padding
@@ -182,7 +174,7 @@ def windowed(op: Conv2D, family: str, reads: tuple[View, ...], write: View, targ
     return Lowered(kernel, reads, write)
 
 
-def dense(op: Dense, reads: tuple[View, ...], write: View, target: Target) -> Lowered:
+def dense(op: Dense, reads: tuple[View, ...], write: View, target: Target) -> Lowered[AnyKernel]:
     """A dense layer as a convolution over images of one pixel."""
     source = reads[0]
     axes = _pixel_axes((1, 1), source, write, None)

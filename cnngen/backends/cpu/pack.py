@@ -6,7 +6,6 @@ structure gives a blob that the same library can run on.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import assert_never
 
 import numpy as np
@@ -28,33 +27,14 @@ from cnngen.backends.cpu.kernels import (
     UpsampleKernel,
 )
 from cnngen.backends.cpu.plan import Plan
-from cnngen.errors import PlanError
+from cnngen.backends.packing import bias_of, pack_plan, put
 from cnngen.ir import Array, Graph, Node
 from cnngen.ops import BatchNorm, PRelu
-from cnngen.plan.steps import Taps
 
 
 def pack(plan: Plan, graph: Graph | None = None) -> Array:
     """The blob for `plan`, with the weights of `graph` (default: the planned one)."""
-    nodes = {node.name: node for node in (graph or plan.graph).nodes}
-    blob = np.zeros(plan.blob_floats, np.float32)
-    for step in plan.steps:
-        for call in step.calls:
-            if not call.params:
-                continue
-            arrays = pack_kernel(call.kernel, with_taps(nodes[step.node], call.taps))
-            for offset, size, array in zip(call.params, call.kernel.parameter_sizes, arrays, strict=True):
-                if array.size != size:
-                    raise PlanError(f"packed {array.size} floats, planned {size}", layer=step.node)
-                _put(blob[offset : offset + size], array)
-    return blob
-
-
-def with_taps(node: Node, taps: Taps | None) -> Node:
-    """`node` with the rows and columns `taps` of its kernel as its weights; all of them where there are none."""
-    if taps is None:
-        return node
-    return replace(node, weights={**node.weights, "weight": node.weights["weight"][np.ix_(*taps)]})
+    return pack_plan(plan, graph, pack_kernel)
 
 
 def pack_kernel(kernel: AnyKernel, node: Node) -> list[Array]:
@@ -65,13 +45,13 @@ def pack_kernel(kernel: AnyKernel, node: Node) -> list[Array]:
         case PlanarConvKernel():
             weight = node.weights["weight"].reshape(len(kernel.taps), kernel.filters)
             parts = [weight[:, first : first + count].reshape(-1) for first, count in kernel.passes]
-            return [np.concatenate(parts), *_bias(node)]
+            return [np.concatenate(parts), *bias_of(node)]
         case DepthwiseKernel():
             kh, kw = kernel.kernel
             weight = _to_vectors(node.weights["weight"].reshape(kh * kw, kernel.channels), kernel.lanes)
-            return [weight.transpose(1, 0, 2), *(_to_vectors(bias, kernel.lanes) for bias in _bias(node))]
+            return [weight.transpose(1, 0, 2), *(_to_vectors(bias, kernel.lanes) for bias in bias_of(node))]
         case FillKernel():
-            return [_to_vectors(bias, kernel.lanes) for bias in _bias(node)]
+            return [_to_vectors(bias, kernel.lanes) for bias in bias_of(node)]
         case ElementwiseKernel():
             per_channel: tuple[Array, ...] = ()
             if isinstance(node.op, BatchNorm):
@@ -104,7 +84,7 @@ def _pack_conv(kernel: ConvKernel, node: Node) -> list[Array]:
         part = _padded(weight[:, :, channels], block.count * width)
         part = part.reshape(kernel.taps, kernel.groups, block.count, width)
         weights.append(part.transpose(1, 2, 0, 3))
-        for bias in _bias(node):
+        for bias in bias_of(node):
             grouped = bias.reshape(kernel.groups, kernel.group_outputs)[:, channels]
             biases.append(_padded(grouped, block.count * width))
     return [_joined(weights), *([_joined(biases)] if biases else [])]
@@ -117,18 +97,9 @@ def _joined(arrays: list[Array]) -> Array:
     joined = np.empty(sum(array.size for array in arrays), np.float32)
     position = 0
     for array in arrays:
-        _put(joined[position : position + array.size], array)
+        put(joined[position : position + array.size], array)
         position += array.size
     return joined
-
-
-def _put(place: Array, array: Array) -> None:
-    """Copy into a flat array, in one go: `array.reshape(-1)` of a transposed one is a copy as large as the weights."""
-    place.reshape(array.shape)[...] = array
-
-
-def _bias(node: Node) -> list[Array]:
-    return [node.weights["bias"]] if "bias" in node.weights else []
 
 
 def _to_vectors(array: Array, lanes: int) -> Array:

@@ -11,14 +11,14 @@ import numpy as np
 
 from cnngen.arithmetic import FLOAT32, Arithmetic
 from cnngen.backends.cpu.halo import halo_of
-from cnngen.backends.cpu.kernels import AnyKernel, CopyKernel, HaloKernel
-from cnngen.backends.cpu.lower import lower
+from cnngen.backends.cpu.kernels import AnyKernel, HaloKernel
+from cnngen.backends.cpu.lower import copy, lower
 from cnngen.backends.cpu.target import Target
 from cnngen.errors import PlanError
 from cnngen.ir import Graph
 from cnngen.plan.layout import Layout, lay_out
 from cnngen.plan.memory import View, verify_arena
-from cnngen.plan.network_plan import Blob, NetworkPlan, concat_in_place, describe, verify_parameters
+from cnngen.plan.network_plan import Blob, NetworkPlan, lower_graph, verify_parameters
 from cnngen.plan.steps import Call, Step
 
 
@@ -43,22 +43,15 @@ class Plan(NetworkPlan[AnyKernel]):
 def plan_graph(graph: Graph, target: Target) -> Plan:
     """Plan `graph`, which must be optimised and verified, for `target`."""
     layout = lay_out(graph, halo_of)
-    steps: list[Step[AnyKernel]] = []
     blob = Blob()
-    for tensor in graph.inputs:
-        if tensor.name in layout.staged:
-            steps.append(_copy_step(graph, target, tensor.name, layout.external_input(tensor.name), layout, "stage"))
-    for node in graph.nodes:
-        if node.name in layout.aliases or concat_in_place(node, layout):
-            continue
-        calls = tuple(
-            Call(kernel, reads, blob.place(kernel.parameter_sizes), write, taps)
-            for kernel, reads, write, taps in lower(node, layout, target)
-        )
-        steps.append(Step(node.name, describe(graph, node), calls))
-    for index, name in enumerate(graph.outputs):
-        if index in layout.copied_outputs:
-            steps.append(_output_step(graph, target, index, name, layout))
+    lanes = target.isa.lanes
+    steps = lower_graph(
+        graph,
+        layout,
+        blob,
+        lambda node: lower(node, layout, target),
+        lambda read, write: copy(read, write, lanes),
+    )
     steps = _fill_halos(steps, layout, target)
     views, arena, steps = layout.resolve(steps)
     return verify_plan(Plan(graph.name, graph, tuple(steps), views, arena, blob.size, target))
@@ -75,20 +68,6 @@ def verify_plan(plan: Plan) -> Plan:
     if missing:
         raise PlanError(f"tensors {missing} have no place")
     return plan
-
-
-def _copy_step(graph: Graph, target: Target, name: str, source: View, layout: Layout, verb: str) -> Step[AnyKernel]:
-    write = layout.views[name]
-    kernel = CopyKernel(target.isa.lanes, write.shape, source.strides, write.strides)
-    return Step(name, f"{verb} {name}: {graph.types[name]}", (Call(kernel, (source,), (), write),))
-
-
-def _output_step(graph: Graph, target: Target, index: int, name: str, layout: Layout) -> Step[AnyKernel]:
-    read = layout.views[name]
-    write = View.packed("output", index, graph.types[name])
-    kernel = CopyKernel(target.isa.lanes, read.shape, read.strides, write.strides)
-    title = f"output {name}: {graph.types[name]}"
-    return Step(f"output {index}", title, (Call(kernel, (read,), (), write),))
 
 
 def _fill_halos(steps: list[Step[AnyKernel]], layout: Layout, target: Target) -> list[Step[AnyKernel]]:

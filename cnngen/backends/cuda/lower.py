@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import NamedTuple, assert_never
+from typing import assert_never
 
 from cnngen.backends.cuda.kernels import (
     AnyKernel,
@@ -55,17 +55,7 @@ from cnngen.ops import (
 from cnngen.plan.layout import Layout
 from cnngen.plan.memory import View
 from cnngen.plan.phases import phase_view
-from cnngen.plan.steps import Taps
-
-
-class Lowered(NamedTuple):
-    """A kernel with the views it reads and the view it writes; `taps` where it takes some of the weights only."""
-
-    kernel: AnyKernel
-    reads: tuple[View, ...]
-    write: View
-    taps: Taps | None = None
-
+from cnngen.plan.steps import Lowered
 
 Scratch = Callable[[int], View]
 """Room in the arena for so many float32 numbers, for the time of one node."""
@@ -76,7 +66,7 @@ DEPTHWISE_SPAN = 4
 """Pixels side by side that a thread of a depthwise convolution computes."""
 
 
-def lower(node: Node, layout: Layout, target: CudaTarget, scratch: Scratch) -> Iterator[Lowered]:
+def lower(node: Node, layout: Layout, target: CudaTarget, scratch: Scratch) -> Iterator[Lowered[AnyKernel]]:
     """The kernels of one node, in order, each with the views it reads and the view it writes."""
     op = node.op
     reads = tuple(layout.views[name] for name in node.inputs)
@@ -125,11 +115,11 @@ def lower(node: Node, layout: Layout, target: CudaTarget, scratch: Scratch) -> I
         case Upsample() | UpsampleBilinear() | Pad() | Reshape():
             yield _movement(op, reads, write, target)
         case Transpose():
-            yield copy(_permuted(reads[0], op.axes), write, target)
+            yield copy(reads[0].permuted(op.axes), write, target)
         case Identity():
             yield copy(reads[0], write, target)
         case Flatten():
-            yield _flatten(op, reads[0], write, target)
+            yield copy(reads[0], write.unflattened(reads[0].shape, op.order), target)
         case Concat():
             first = 0
             for name, read in zip(node.inputs, reads, strict=True):
@@ -141,7 +131,7 @@ def lower(node: Node, layout: Layout, target: CudaTarget, scratch: Scratch) -> I
             assert_never(op)
 
 
-def copy(read: View, write: View, target: CudaTarget) -> Lowered:
+def copy(read: View, write: View, target: CudaTarget) -> Lowered[AnyKernel]:
     """A copy between two views of one shape, with the conversion where one side is the caller's."""
     kernel = CopyKernel(
         target.precision, read.shape, read.strides, write.strides, c_type(read, target), c_type(write, target)
@@ -149,7 +139,9 @@ def copy(read: View, write: View, target: CudaTarget) -> Lowered:
     return Lowered(kernel, (read,), write)
 
 
-def elementwise(operation: str, reads: Sequence[View], write: View, target: CudaTarget, epilogue: Epilogue) -> Lowered:
+def elementwise(
+    operation: str, reads: Sequence[View], write: View, target: CudaTarget, epilogue: Epilogue
+) -> Lowered[AnyKernel]:
     """The operation on tensors that are broadcast to the shape of `write`."""
     strides = [tuple(0 if n == 1 else s for n, s in zip(r.shape, r.strides, strict=True)) for r in reads]
     whole = [read for read in reads if read.shape[3] == write.shape[3]]
@@ -184,7 +176,7 @@ def _used_strides(view: View) -> list[int]:
 
 def _convolution(
     op: Conv2D, reads: tuple[View, ...], write: View, target: CudaTarget, scratch: Scratch
-) -> Iterator[Lowered]:
+) -> Iterator[Lowered[AnyKernel]]:
     source, precision = reads[0], target.precision
     group_inputs, group_outputs = source.shape[3] // op.groups, op.filters // op.groups
     taps = op.kernel[0] * op.kernel[1] * group_inputs
@@ -232,7 +224,7 @@ def _convolution(
 
 def _transposed(
     op: Conv2DTranspose, reads: tuple[View, ...], write: View, target: CudaTarget, scratch: Scratch
-) -> Iterator[Lowered]:
+) -> Iterator[Lowered[AnyKernel]]:
     """For each phase of the output a convolution of stride 1 with some of the taps; without any, the epilogue."""
     for rows, columns in itertools.product(op.phases(0, write.shape[1]), op.phases(1, write.shape[2])):
         own, *residual = (phase_view(view, op.stride, rows, columns) for view in (write, *reads[1:]))
@@ -254,7 +246,7 @@ def _transposed(
             yield lowered._replace(taps=taps)
 
 
-def _depthwise(op: Conv2D, reads: tuple[View, ...], write: View, target: CudaTarget) -> Lowered:
+def _depthwise(op: Conv2D, reads: tuple[View, ...], write: View, target: CudaTarget) -> Lowered[AnyKernel]:
     source = reads[0]
     kernel = DepthwiseKernel(
         target.precision,
@@ -280,7 +272,9 @@ def _depthwise(op: Conv2D, reads: tuple[View, ...], write: View, target: CudaTar
     return Lowered(kernel, reads, write)
 
 
-def _dense(op: Dense, reads: tuple[View, ...], write: View, target: CudaTarget, scratch: Scratch) -> Iterator[Lowered]:
+def _dense(
+    op: Dense, reads: tuple[View, ...], write: View, target: CudaTarget, scratch: Scratch
+) -> Iterator[Lowered[AnyKernel]]:
     source = reads[0]
     if source.shape[0] > STREAMED_IMAGES:
         product = Conv2D(op.units, (1, 1), use_bias=op.use_bias, activation=op.activation)
@@ -301,7 +295,7 @@ def _dense(op: Dense, reads: tuple[View, ...], write: View, target: CudaTarget, 
     yield Lowered(kernel, reads, write)
 
 
-def _pool(op: Pool2D, reads: tuple[View, ...], write: View, target: CudaTarget) -> Lowered:
+def _pool(op: Pool2D, reads: tuple[View, ...], write: View, target: CudaTarget) -> Lowered[AnyKernel]:
     source = reads[0]
     kernel = PoolKernel(
         target.precision,
@@ -324,7 +318,7 @@ def _pool(op: Pool2D, reads: tuple[View, ...], write: View, target: CudaTarget) 
     return Lowered(kernel, reads, write)
 
 
-def _global_pool(op: GlobalPool2D, reads: tuple[View, ...], write: View, target: CudaTarget) -> Lowered:
+def _global_pool(op: GlobalPool2D, reads: tuple[View, ...], write: View, target: CudaTarget) -> Lowered[AnyKernel]:
     source = reads[0]
     kernel = GlobalPoolKernel(
         target.precision,
@@ -342,7 +336,7 @@ def _global_pool(op: GlobalPool2D, reads: tuple[View, ...], write: View, target:
 
 def _movement(
     op: Upsample | UpsampleBilinear | Pad | Reshape, reads: tuple[View, ...], write: View, target: CudaTarget
-) -> Lowered:
+) -> Lowered[AnyKernel]:
     (read,) = reads
     precision, strides = target.precision, (read.strides, write.strides)
     types, vector = (c_type(read, target), c_type(write, target)), _vector([read, write], target)
@@ -360,18 +354,3 @@ def _movement(
         case _:
             assert_never(op)
     return Lowered(kernel, reads, write)
-
-
-def _flatten(op: Flatten, read: View, write: View, target: CudaTarget) -> Lowered:
-    """Copy into a dense vector whose elements are numbered in the flatten's order."""
-    _, h, w, c = read.shape
-    strides = (h * w * c, w * c, c, 1) if op.order == "hwc" else (h * w * c, w, 1, h * w)
-    return copy(read, View(write.space, write.index, write.offset, read.shape, strides), target)
-
-
-def _permuted(view: View, axes: tuple[int, ...]) -> View:
-    a, b, c, d = axes
-    shape, strides = view.shape, view.strides
-    return replace(
-        view, shape=(shape[a], shape[b], shape[c], shape[d]), strides=(strides[a], strides[b], strides[c], strides[d])
-    )

@@ -7,7 +7,6 @@ from typing import assert_never
 import numpy as np
 
 from cnngen.arithmetic import round_to_tf32
-from cnngen.backends.cpu.pack import with_taps
 from cnngen.backends.cuda.kernels import (
     AnyKernel,
     CopyKernel,
@@ -25,26 +24,14 @@ from cnngen.backends.cuda.kernels import (
 from cnngen.backends.cuda.kernels.movement import PixelKernel
 from cnngen.backends.cuda.plan import CudaPlan
 from cnngen.backends.cuda.target import Precision
-from cnngen.errors import PlanError
+from cnngen.backends.packing import bias_of, pack_plan
 from cnngen.ir import Array, Graph, Node
 from cnngen.ops import BatchNorm
 
 
 def pack(plan: CudaPlan, graph: Graph | None = None) -> Array:
     """The blob for `plan` in units of four bytes, with the weights of `graph` (default: the planned one)."""
-    nodes = {node.name: node for node in (graph or plan.graph).nodes}
-    blob = np.zeros(plan.blob_floats, np.float32)
-    for step in plan.steps:
-        for call in step.calls:
-            if not call.params:
-                continue
-            arrays = pack_kernel(call.kernel, with_taps(nodes[step.node], call.taps))
-            for offset, size, array in zip(call.params, call.kernel.parameter_sizes, arrays, strict=True):
-                words = np.ascontiguousarray(array).reshape(-1).view(np.float32)
-                if words.size != size:
-                    raise PlanError(f"packed {words.size} words, planned {size}", layer=step.node)
-                blob[offset : offset + size] = words
-    return blob
+    return pack_plan(plan, graph, pack_kernel)
 
 
 def pack_kernel(kernel: AnyKernel, node: Node) -> list[Array]:
@@ -53,13 +40,13 @@ def pack_kernel(kernel: AnyKernel, node: Node) -> list[Array]:
         case GemmConvKernel():
             return _pack_conv(kernel, node)
         case FillKernel() | ReduceSplitsKernel():
-            return _bias(node)
+            return bias_of(node)
         case DenseKernel():
             packed = np.zeros((kernel.padded_units, kernel.padded_inputs), np.float32)
             packed[: kernel.units, : kernel.inputs] = node.weights["weight"].T
-            return [packed.astype(kernel.precision.dtype), *_bias(node)]
+            return [packed.astype(kernel.precision.dtype), *bias_of(node)]
         case DepthwiseKernel():
-            return [node.weights["weight"].reshape(-1, kernel.channels), *_bias(node)]
+            return [node.weights["weight"].reshape(-1, kernel.channels), *bias_of(node)]
         case ElementwiseKernel():
             if isinstance(node.op, BatchNorm):
                 return [array.astype(np.float32) for array in node.op.affine(node.weights)]
@@ -75,11 +62,7 @@ def _pack_conv(kernel: GemmConvKernel, node: Node) -> list[Array]:
     weight = node.weights["weight"].reshape(kernel.taps, kernel.groups, kernel.group_outputs).transpose(1, 2, 0)
     packed = np.zeros((kernel.groups, kernel.padded_channels, kernel.padded_taps), np.float32)
     packed[:, : kernel.group_outputs, : kernel.taps] = weight
-    return [stored(packed, kernel.precision), *(_bias(node) if kernel.has_bias else [])]
-
-
-def _bias(node: Node) -> list[Array]:
-    return [node.weights["bias"]] if "bias" in node.weights else []
+    return [stored(packed, kernel.precision), *(bias_of(node) if kernel.has_bias else [])]
 
 
 def stored(array: Array, precision: Precision) -> Array:

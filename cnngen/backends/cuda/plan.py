@@ -17,8 +17,7 @@ from cnngen.errors import PlanError
 from cnngen.ir import Graph, Node
 from cnngen.plan.layout import Layout, Room, lay_out
 from cnngen.plan.memory import NO_HALO, Halo, View, verify_arena
-from cnngen.plan.network_plan import Blob, NetworkPlan, concat_in_place, describe, verify_parameters
-from cnngen.plan.steps import Call, Step
+from cnngen.plan.network_plan import Blob, NetworkPlan, lower_graph, verify_parameters
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,24 +50,14 @@ def plan_graph(graph: Graph, target: CudaTarget) -> CudaPlan:
     """Plan `graph`, which must be optimised and verified, for `target`."""
     layout = lay_out(graph, _no_halo, converted=target.precision.name == "fp16")
     scratch = _Scratch(layout, target.precision.element_bytes)
-    steps: list[Step[AnyKernel]] = []
     blob = Blob()
-    for tensor in graph.inputs:
-        if tensor.name in layout.staged:
-            kernel, reads, write, _ = copy(layout.external_input(tensor.name), layout.views[tensor.name], target)
-            steps.append(Step(tensor.name, f"stage {tensor.name}: {tensor.type}", (Call(kernel, reads, (), write),)))
-    for node in graph.nodes:
-        if node.name in layout.aliases or concat_in_place(node, layout):
-            continue
-        calls = tuple(
-            Call(kernel, reads, blob.place(kernel.parameter_sizes), write, taps)
-            for kernel, reads, write, taps in lower(node, layout, target, scratch.room)
-        )
-        steps.append(Step(node.name, describe(graph, node), calls))
-    for index, name in enumerate(graph.outputs):
-        if index in layout.copied_outputs:
-            kernel, reads, write, _ = copy(layout.views[name], View.packed("output", index, graph.types[name]), target)
-            steps.append(Step(f"output {index}", f"output {name}", (Call(kernel, reads, (), write),)))
+    steps = lower_graph(
+        graph,
+        layout,
+        blob,
+        lambda node: lower(node, layout, target, scratch.room),
+        lambda read, write: copy(read, write, target),
+    )
     views, arena, steps = replace(layout, buffers=tuple(scratch.buffers)).resolve(steps)
     return verify_plan(CudaPlan(graph.name, graph, tuple(steps), views, arena, blob.size, target))
 

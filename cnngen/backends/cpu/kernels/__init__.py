@@ -5,7 +5,7 @@ two layers with equal kernels share one C function. Offsets and steps are in flo
 function takes its inputs, its packed parameters, its output, then `thread` and `threads`.
 """
 
-from cnngen.backends.cpu.kernels.base import Axis, Epilogue, Kernel, Strides, Strip, c_float, verify_strips
+from cnngen.backends.cpu.kernels.base import Axis, Epilogue, Kernel, Strides, Strip, verify_strips
 from cnngen.backends.cpu.kernels.convolution import ChannelBlocks, ConvKernel, Loop, Pixel, Tile, even_strips
 from cnngen.backends.cpu.kernels.elementwise import Arithmetic, ElementwiseKernel, Operation
 from cnngen.backends.cpu.kernels.movement import (
@@ -64,7 +64,6 @@ __all__ = [
     "Strip",
     "Tile",
     "UpsampleKernel",
-    "c_float",
     "even_strips",
     "verify_strips",
 ]

@@ -5,28 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
-
+from cnngen.backends.text import c_float
 from cnngen.errors import PlanError
 from cnngen.ops import Activation
 
 Strides = tuple[int, int, int, int]
-
-
-def c_float(value: float) -> str:
-    """`value` as a C literal that reads back to the same float32."""
-    number = np.float32(value)
-    if np.isinf(number):
-        return "INFINITY" if number > 0 else "-INFINITY"
-    text = f"{number:.9g}"
-    with np.errstate(over="ignore"):  # the largest float has no shorter text: rounded up it is infinite
-        shortest = next((t for p in range(1, 9) if np.float32(t := f"{number:.{p}g}") == number), text)
-    return (shortest if any(c in shortest for c in ".e") else shortest + ".0") + "f"
-
-
-def several(count: int, noun: str) -> str:
-    """A number with its noun: `1 row`, `2 rows`."""
-    return f"{count} {noun}{'s' if count != 1 else ''}"
 
 
 @dataclass(frozen=True)
@@ -39,13 +22,7 @@ class Epilogue:
         """The C expression for the activated `variable` (functions of vector_math.h)."""
         if self.activation is None:
             return variable
-        constants = {
-            "clip": (self.activation.alpha, self.activation.beta),
-            "leaky_relu": (self.activation.alpha,),
-            "elu": (self.activation.alpha,),
-            "hard_sigmoid": (self.activation.alpha, self.activation.beta),
-        }.get(self.activation.function, ())
-        arguments = [variable, *(f"v_set1({c_float(constant)})" for constant in constants)]
+        arguments = [variable, *(f"v_set1({c_float(constant)})" for constant in self.activation.parameters)]
         return f"act_{self.activation.function}({', '.join(arguments)})"
 
     @property

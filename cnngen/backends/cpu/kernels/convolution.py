@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, NamedTuple
 
-from cnngen.backends.cpu.kernels.base import Axis, Epilogue, Kernel, Strip, several, verify_strips
+from cnngen.backends.cpu.kernels.base import Axis, Epilogue, Kernel, Strip, verify_strips
+from cnngen.backends.text import several
 from cnngen.errors import PlanError
 
 STREAMED_BYTES = 1 << 20

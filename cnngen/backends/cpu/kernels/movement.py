@@ -6,7 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from cnngen.backends.cpu.kernels.base import Kernel, Strides, c_float
+from cnngen.backends.cpu.kernels.base import Kernel, Strides
+from cnngen.backends.text import c_float
 from cnngen.errors import PlanError
 from cnngen.ops.pad import PadMode
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from cnngen.backends.cpu.kernels.base import Epilogue, Kernel, Strides, c_float
+from cnngen.backends.cpu.kernels.base import Epilogue, Kernel, Strides
+from cnngen.backends.text import c_float
 
 
 @dataclass(frozen=True)

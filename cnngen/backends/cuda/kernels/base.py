@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from cnngen.backends.cpu.kernels.base import c_float
 from cnngen.backends.cuda.target import Precision
+from cnngen.backends.text import c_float
 from cnngen.ops import Activation
 
 Strides = tuple[int, int, int, int]
@@ -91,20 +91,10 @@ class Epilogue:
         """The CUDA expression for the activated `variable` (functions of activations.cuh)."""
         if self.activation is None:
             return variable
-        constants = [c_float(constant) for constant in activation_constants(self.activation)]
-        return f"act_{self.activation.function}({', '.join([variable, *constants])})"
+        arguments = [variable, *map(c_float, self.activation.parameters)]
+        return f"act_{self.activation.function}({', '.join(arguments)})"
 
     @property
     def suffix(self) -> str:
         """Part of a kernel's name."""
         return f"_{self.activation.function}" if self.activation else ""
-
-
-def activation_constants(activation: Activation) -> tuple[float, ...]:
-    """The parameters that the function takes, in order."""
-    return {
-        "clip": (activation.alpha, activation.beta),
-        "leaky_relu": (activation.alpha,),
-        "elu": (activation.alpha,),
-        "hard_sigmoid": (activation.alpha, activation.beta),
-    }.get(activation.function, ())

@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
-from cnngen.backends.cpu.kernels.base import c_float
 from cnngen.backends.cuda.kernels.base import ItemKernel, Strides
+from cnngen.backends.text import c_float
 
 
 @dataclass(frozen=True)

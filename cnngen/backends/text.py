@@ -1,0 +1,91 @@
+"""Pieces of generated C and CUDA: literals, identifiers, comments, pointers, and the environment of the templates."""
+
+from __future__ import annotations
+
+import functools
+import re
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cnngen.plan.memory import View
+
+if TYPE_CHECKING:
+    import jinja2
+
+RESERVED_NAMES = ("simd", "vector_math")
+"""Headers that every network for a CPU has: one of its own by that name would replace them."""
+
+
+@functools.cache
+def environment(language: str) -> jinja2.Environment:
+    """The templates in this folder of `templates/`; they fail on anything that they are not given.
+
+    What Jinja makes of a template is kept in the cache folder: it takes longer than all the rest.
+    """
+    import jinja2
+
+    from cnngen import resources
+    from cnngen.cache import private_folder
+
+    bytecode = private_folder("templates")
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader(resources.templates_folder() / language),
+        bytecode_cache=jinja2.FileSystemBytecodeCache(str(bytecode)) if bytecode else None,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,
+    )
+
+
+@functools.cache
+def header(path: str) -> str:
+    """A header that is copied as it is, by its path below `templates/`."""
+    from cnngen import resources
+
+    return (resources.templates_folder() / path).read_text()
+
+
+def c_identifier(name: str) -> str:
+    """A C identifier and file name for a network: letters, digits and underscores, at most 40."""
+    cleaned = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")[:40].strip("_")
+    usable = cleaned and not cleaned[0].isdigit() and cleaned not in RESERVED_NAMES
+    return cleaned if usable else f"net_{cleaned}".rstrip("_")
+
+
+def c_comment(text: str) -> str:
+    """`text` without anything that could end a comment, continue a line or form a trigraph."""
+    return re.sub(r"[^A-Za-z0-9 _.,:()\[\]>=+/-]", "_", text)[:160]
+
+
+def c_float(value: float) -> str:
+    """`value` as a C literal that reads back to the same float32."""
+    number = np.float32(value)
+    if np.isinf(number):
+        return "INFINITY" if number > 0 else "-INFINITY"
+    text = f"{number:.9g}"
+    with np.errstate(over="ignore"):  # the largest float has no shorter text: rounded up it is infinite
+        shortest = next((t for p in range(1, 9) if np.float32(t := f"{number:.{p}g}") == number), text)
+    return (shortest if any(c in shortest for c in ".e") else shortest + ".0") + "f"
+
+
+def several(count: int, noun: str) -> str:
+    """A number with its noun: `1 row`, `2 rows`."""
+    return f"{count} {noun}{'s' if count != 1 else ''}"
+
+
+def pointer(view: View, call: str) -> str:
+    """The pointer to a view's first element; `call` is the C expression, with `.` or `->`, that has the arrays."""
+    base = {
+        "arena": f"{call}arena",
+        "input": f"{call}inputs[{view.index}]",
+        "output": f"{call}outputs[{view.index}]",
+    }[view.space]
+    return behind(base, view.offset)
+
+
+def behind(base: str, offset: int) -> str:
+    """The expression for a pointer `offset` numbers behind `base`."""
+    return f"{base} {'+' if offset > 0 else '-'} {abs(offset)}" if offset else base
