@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, Self
@@ -16,6 +16,7 @@ from cnngen.errors import RunError
 from cnngen.feed import Feed, bind
 from cnngen.interface import Interface, Stages
 from cnngen.ir import Array, Graph, Node
+from cnngen.tensors import as_array, is_torch, to_torch
 from cnngen.workspace import Workspace, new_arena
 
 if TYPE_CHECKING:
@@ -46,7 +47,8 @@ class Network:
 
     Call it with float32 arrays in the network's own layout: ``net(x)`` for any batch size (or one
     image without the batch axis), ``net.run(x, out=y)`` for the compiled batch without an
-    allocation. Calls from several threads are safe, release the GIL and give the same bits.
+    allocation. PyTorch tensors work, too, and give tensors; neither they nor results are copied.
+    Calls from several threads are safe, release the GIL and give the same bits.
     Also a context manager; after `close` every call raises `RunError`. Processes that are forked from
     this one can call it, too. It cannot be pickled: they have to compile it again, from the cache.
 
@@ -141,7 +143,8 @@ class Network:
 
         Inputs by order, or by name as keywords or in one mapping. Arrays must be float32 of the
         right shape (the batch is free, and may be missing for one image); a layout in memory other
-        than C order is copied. Raises `RunError` before anything runs.
+        than C order is copied. PyTorch tensors (and whatever else speaks DLPack) are read where they
+        are; where one was given, the results are tensors. Raises `RunError` before anything runs.
         """
         if xs and named:
             raise RunError("inputs were given both by order and by name", remedy="use one of the two")
@@ -160,13 +163,15 @@ class Network:
                 result[-rest:] = array[:rest]
         if single:
             results = [result[0] for result in results]
+        if _has_torch(feed):
+            results = [to_torch(result) for result in results]
         return results[0] if len(results) == 1 else results
 
     def run(self, *xs: Array, out: Array | Sequence[Array]) -> None:
         """Run the compiled batch into `out` (a list where there are several), without an allocation on the way.
 
-        All arrays are float32, aligned, C-contiguous and of exactly `input_shapes` and `output_shapes`;
-        `out` is writable and overlaps no input. Raises `RunError` before anything runs.
+        All arrays (or PyTorch tensors) are float32, aligned, C-contiguous and of exactly `input_shapes` and
+        `output_shapes`; `out` is writable and overlaps no input. Raises `RunError` before anything runs.
         """
         if self._fast and len(xs) == 1 and isinstance(out, np.ndarray):
             # The common case with as little Python as possible: an array of float32 has exactly this
@@ -190,9 +195,10 @@ class Network:
                     return
             except (AttributeError, ValueError, BufferError, IndexError):
                 pass  # the checks below say what is wrong, or an arena is made
-        outs = list(out) if isinstance(out, Sequence) else [out]
-        self._check_arrays(xs, outs)
-        self._call(list(xs), outs)
+        arrays = [as_array("an input", x) for x in xs]
+        outs = [as_array("out", given) for given in (out if isinstance(out, Sequence) else [out])]
+        self._check_arrays(arrays, outs)
+        self._call(arrays, outs)
 
     # Looking inside
 
@@ -324,7 +330,8 @@ class Network:
     def _gather(self, feed: Feed) -> tuple[list[Array], int, bool]:
         """Contiguous float32 arrays with a batch axis, the number of images, and whether it was added."""
         arrays, counts, single = [], set(), False
-        for tensor, array in bind(self._inputs, feed):
+        for tensor, given in bind(self._inputs, feed):
+            array = as_array(f"input {tensor.name}", given)
             _check_dtype(f"input {tensor.name}", array)
             image = tensor.type.shape[1:]
             if array.shape == image:
@@ -387,11 +394,15 @@ def _one_or_list(xs: Sequence[Any]) -> Feed:
     return feed
 
 
+def _has_torch(feed: Feed) -> bool:
+    """Whether an input is a PyTorch tensor."""
+    if isinstance(feed, np.ndarray):
+        return False
+    values = feed.values() if isinstance(feed, Mapping) else feed if isinstance(feed, Sequence) else (feed,)
+    return any(map(is_torch, values))
+
+
 def _check_dtype(what: str, array: Array) -> None:
-    if not isinstance(array, np.ndarray):
-        raise RunError(
-            f"{what} is a {type(array).__name__}, not a NumPy array", remedy="use numpy.asarray(x, 'float32')"
-        )
     if array.dtype != _FLOAT32 or not array.dtype.isnative:
         raise RunError(f"{what} has dtype {array.dtype.str}, not float32", remedy="use x.astype('float32')")
 

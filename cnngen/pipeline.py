@@ -9,7 +9,7 @@ import warnings
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cnngen import frontends, manifest
 from cnngen.backends.cpu import loader
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from cnngen.backends.cuda.plan import CudaPlan
     from cnngen.backends.sources import SourceTree
 
-Source = str | Path | Graph
+Source = str | Path | Graph | frontends.Module
 
 TARGETS = ("cpu", "cuda-emulated")
 NUMERICS = ("fast", "reproducible")
@@ -38,11 +38,12 @@ SMALL_NETWORK_MACS = 2_000_000
 
 def compile(
     source: Source,
+    example: Any = None,
     *,
     weights: str | Path | None = None,
     target: str = "cpu",
     isa: str = "native",
-    batch: int = 1,
+    batch: int | None = None,
     threads: int | None = None,
     numerics: str = "fast",
     precision: str = "fp32",
@@ -54,29 +55,32 @@ def compile(
 ) -> Network:
     """Compile a network into native code and load it.
 
-    `source`: path of a YAML spec, or a `Graph`. `weights`: a weight file instead of the spec's.
+    `source`: path of a YAML spec, a `Graph`, or a `torch.nn.Module` in eval mode, whose weights as they are now become
+    part of the network. `example`: what a module takes: a tensor, an array, a shape, or a tuple of them
+    (docs/pytorch.md). `weights`: a weight file instead of the spec's.
     `target`: `cpu`, or `cuda-emulated`: the CUDA kernels, run on this machine's CPU to check them.
     `isa`: `scalar`, `sse4.1`, `avx2`, `avx512` or `native`, the best that this machine has. `batch`: images a
-    native call. `threads`: default one for small networks, else all cores; results do not depend on
-    it. `numerics`: `fast`, or `reproducible` for the same bits on every ISA with fused multiply-add.
+    native call, by default 1, or those of the `example`. `threads`: default one for small networks, else all cores;
+    results do not depend on it. `numerics`: `fast`, or `reproducible` for the same bits on every ISA with fused
+    multiply-add.
     `build_dir`: a folder that gets every stage (graph, plan, C sources, command, log, library).
     `cache`: use and fill the cache of libraries. `name`: instead of the spec's.
     `strict`: weights that look wrong (NaN, infinity) are an error instead of a `WeightsWarning`.
 
-    Raises `SpecError`, `WeightsError`, `TargetError` or `ToolchainError`, all of them `CnngenError`.
+    Raises `SpecError`, `WeightsError`, `ModelError`, `TargetError` or `ToolchainError`, all of them `CnngenError`.
     """
     check_options(target, numerics, precision, tune)
     asked = None
     if cache and target == "cpu":
         asked = manifest.ask(
-            source, weights=weights, name=name, batch=batch, isa=isa, threads=threads, numerics=numerics
+            source, weights=weights, name=name, batch=batch or 1, isa=isa, threads=threads, numerics=numerics
         )
     known = manifest.find(asked) if asked is not None and build_dir is None else None
     # A network that was compiled with a warning is read again where that may be an error.
     if asked is not None and known is not None and not (strict and known.warnings):
         return recall(asked, known)
     record = Record(digests=asked is not None, strict=strict)
-    source_graph = load_graph(source, weights=weights, batch=batch, name=name, record=record)
+    source_graph = load_graph(source, example, weights=weights, batch=batch, name=name, record=record)
     plan: AnyPlan
     if target == "cpu":
         plan = plan_for(source_graph, isa=isa, threads=threads)
@@ -114,19 +118,21 @@ def make_again(asked: Request, known: Known) -> Stages:
 
 def load_graph(
     source: Source,
+    example: Any = None,
     *,
     weights: str | Path | None = None,
-    batch: int = 1,
+    batch: int | None = None,
     name: str | None = None,
     record: Record | None = None,
 ) -> Graph:
-    """Read a network: a frozen `Graph` with all shapes inferred. Raises `SpecError` or `WeightsError`.
+    """Read a network: a frozen `Graph` with all shapes inferred. Raises `SpecError`, `WeightsError` or `ModelError`.
 
-    `record` notes which files were read, and the warnings.
+    `example` is for a `torch.nn.Module`, see `compile`. `record` notes which files were read, and the warnings.
     """
-    if batch < 1:
+    if batch is not None and batch < 1:
         raise SpecError(f"batch is {batch}", remedy="use 1 or more")
-    graph = frontends.load(source, weights=Path(weights) if weights is not None else None, batch=batch, record=record)
+    file = Path(weights) if weights is not None else None
+    graph = frontends.load(source, weights=file, example=example, batch=batch, record=record)
     return replace(graph, name=name) if name else graph
 
 

@@ -7,8 +7,10 @@ a `Graph` needs neither PyYAML nor Pydantic.
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, Protocol
 
 from cnngen.errors import ModelError, SpecError
 from cnngen.frontends.record import Record
@@ -17,18 +19,43 @@ from cnngen.ir import Graph, TensorType, verify_graph
 YAML_SUFFIXES = (".yaml", ".yml")
 
 
+class Module(Protocol):
+    """What a `torch.nn.Module` is to those who do without PyTorch."""
+
+    training: bool
+
+    def eval(self) -> Any: ...
+
+    def state_dict(self) -> Any: ...
+
+
 def load(
-    source: str | Path | Graph, *, weights: str | Path | None = None, batch: int = 1, record: Record | None = None
+    source: str | Path | Graph | Module,
+    *,
+    weights: str | Path | None = None,
+    example: Any = None,
+    batch: int | None = None,
+    record: Record | None = None,
 ) -> Graph:
     """The network that `source` describes, typed and verified, for `batch` images at a time.
 
-    `source` is the path of a YAML spec, or a `Graph`, which is returned as it is (with a `batch`
-    other than 1, for that batch). `weights` is a .safetensors or .npz file that replaces the one the
-    spec names. `record` notes the files that are read and the warnings. Raises `SpecError`,
-    `WeightsError`, and `ModelError` for a format that is not read.
+    `source` is the path of a YAML spec; or a `Graph`, which is returned as it is (with a `batch` other than 1, for
+    that batch); or a `torch.nn.Module` (or `torch.export.ExportedProgram`), which needs an `example` of its input: a
+    tensor, an array, a shape, or a tuple of them. `weights` is a .safetensors or .npz file that replaces the one the
+    spec names. `batch` is 1 by default, and that of the `example` for a module. `record` notes the files that are read
+    and the warnings. Raises `SpecError`, `WeightsError`, and `ModelError` for a format or a module that is not read.
     """
-    if isinstance(batch, bool) or not isinstance(batch, int) or batch < 1:
+    if batch is not None and (isinstance(batch, bool) or not isinstance(batch, int) or batch < 1):
         raise SpecError(f"the batch is {batch!r}", remedy="give a whole number of at least 1")
+    if is_module(source):
+        if weights is not None:
+            raise SpecError("a module has its weights already", remedy="load them into it with load_state_dict")
+        from cnngen.frontends.torch.module import load_module
+
+        return verify_graph(load_module(source, example=example, batch=batch))
+    if example is not None:
+        raise SpecError("an example was given for a network that knows its inputs", remedy="leave it out")
+    batch = 1 if batch is None else batch
     if isinstance(source, Graph):
         if weights is not None:
             raise SpecError("a Graph has its weights already", remedy="pass weights= with the path of a spec")
@@ -36,7 +63,10 @@ def load(
 
         return verify_graph(infer_shapes(source if batch == 1 else _rebatch(source, batch)))
     if not isinstance(source, str | os.PathLike):
-        raise SpecError(f"{type(source).__name__} is no network", remedy="give the path of a .yaml spec, or a Graph")
+        raise SpecError(
+            f"{type(source).__name__} is no network",
+            remedy="give the path of a .yaml spec, a Graph, or a torch.nn.Module",
+        )
     path = Path(source)
     if path.suffix.lower() not in YAML_SUFFIXES:
         raise ModelError(
@@ -46,6 +76,15 @@ def load(
 
     record = record or Record(digests=False)
     return verify_graph(load_spec(path, weights=None if weights is None else Path(weights), batch=batch, record=record))
+
+
+def is_module(source: object) -> bool:
+    """Whether `source` is a module or an exported program of PyTorch, which is not imported to find out."""
+    if "torch" not in sys.modules:
+        return False
+    from cnngen.frontends.torch.capture import is_module as is_one
+
+    return is_one(source)
 
 
 def _rebatch(graph: Graph, batch: int) -> Graph:
