@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,6 +18,7 @@ from cnngen.frontends.record import Record
 from cnngen.ir import Graph, TensorType, verify_graph
 
 YAML_SUFFIXES = (".yaml", ".yml")
+ONNX_SUFFIXES = (".onnx",)
 
 
 class Module(Protocol):
@@ -35,15 +37,17 @@ def load(
     weights: str | Path | None = None,
     example: Any = None,
     batch: int | None = None,
+    input_shapes: Mapping[str, Sequence[int]] | None = None,
     record: Record | None = None,
 ) -> Graph:
     """The network that `source` describes, typed and verified, for `batch` images at a time.
 
-    `source` is the path of a YAML spec; or a `Graph`, which is returned as it is (with a `batch` other than 1, for
-    that batch); or a `torch.nn.Module` (or `torch.export.ExportedProgram`), which needs an `example` of its input: a
-    tensor, an array, a shape, or a tuple of them. `weights` is a .safetensors or .npz file that replaces the one the
-    spec names. `batch` is 1 by default, and that of the `example` for a module. `record` notes the files that are read
-    and the warnings. Raises `SpecError`, `WeightsError`, and `ModelError` for a format or a module that is not read.
+    `source` is the path of a YAML spec or of an ONNX model; or a `Graph`, which is returned as it is (with a `batch`
+    other than 1, for that batch); or a `torch.nn.Module` (or `torch.export.ExportedProgram`), which needs an `example`
+    of its input: a tensor, an array, a shape, or a tuple of them. `weights` is a .safetensors or .npz file that replaces
+    the one the spec names. `batch` is 1 by default, and that of the `example` for a module. `input_shapes` are shapes of
+    inputs, batch included, that an ONNX model leaves open. `record` notes the files that are read and the warnings.
+    Raises `SpecError`, `WeightsError`, and `ModelError` for a format, model or module that is not read.
     """
     if batch is not None and (isinstance(batch, bool) or not isinstance(batch, int) or batch < 1):
         raise SpecError(f"the batch is {batch!r}", remedy="give a whole number of at least 1")
@@ -56,6 +60,8 @@ def load(
     if example is not None:
         raise SpecError("an example was given for a network that knows its inputs", remedy="leave it out")
     batch = 1 if batch is None else batch
+    if input_shapes and not (isinstance(source, str | os.PathLike) and Path(source).suffix.lower() in ONNX_SUFFIXES):
+        raise SpecError("input shapes are for ONNX models", remedy="a spec says them itself: leave them out")
     if isinstance(source, Graph):
         if weights is not None:
             raise SpecError("a Graph has its weights already", remedy="pass weights= with the path of a spec")
@@ -68,9 +74,16 @@ def load(
             remedy="give the path of a .yaml spec, a Graph, or a torch.nn.Module",
         )
     path = Path(source)
+    if path.suffix.lower() in ONNX_SUFFIXES:
+        if weights is not None:
+            raise ModelError(f"{path}: an ONNX model has its weights already", remedy="leave the weights file out")
+        from cnngen.frontends.onnx import load_onnx
+
+        return load_onnx(path, batch=batch, input_shapes=input_shapes, record=record or Record(digests=False))
     if path.suffix.lower() not in YAML_SUFFIXES:
         raise ModelError(
-            f"{path}: the suffix {path.suffix!r} is not one that cnngen reads", remedy="give a .yaml or .yml spec"
+            f"{path}: the suffix {path.suffix!r} is not one that cnngen reads",
+            remedy="give a .yaml or .yml spec, or an .onnx model",
         )
     from cnngen.frontends.yaml_spec import load_spec
 

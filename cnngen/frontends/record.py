@@ -35,12 +35,26 @@ class Record:
         self.spec: bytes | None = None
         """The text of the spec."""
         self.weights: WeightsRead | None = None
+        self.model: str | None = None
+        """Digest of the file of an ONNX model."""
+        self.data: list[tuple[str, str]] = []
+        """Files beside a model that hold its weights: name as the model has it, digest."""
         self.warnings: list[tuple[str, type[Warning]]] = []
 
     def read_weights(self, name: str, place: Place, path: Path, handle: BinaryIO) -> None:
         """Note an open weights file."""
         if self.digests:
             self.weights = WeightsRead(name, place, path.name, digest_file(handle.fileno()).hex())
+
+    def read_model(self, handle: BinaryIO) -> None:
+        """Note the open file of an ONNX model."""
+        if self.digests:
+            self.model = digest_file(handle.fileno()).hex()
+
+    def read_data(self, name: str, handle: BinaryIO) -> None:
+        """Note an open file of external data; `name` is the one that the model gives it."""
+        if self.digests:
+            self.data.append((name, digest_file(handle.fileno()).hex()))
 
     def warn(self, text: str, category: type[Warning]) -> None:
         """Warn the caller. Every warning of a front end goes through here, so that a warm start repeats it."""

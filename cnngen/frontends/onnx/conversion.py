@@ -1,0 +1,168 @@
+"""The walk over the nodes of a model: constants are folded, the rest becomes ops, what cannot is listed at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cnngen.errors import ModelError, ShapeError, Source, inert
+from cnngen.frontends.onnx.builder import Builder
+from cnngen.frontends.onnx.folding import fold, foldable
+from cnngen.frontends.onnx.handlers import HANDLERS
+from cnngen.frontends.onnx.inputs import input_shapes
+from cnngen.frontends.onnx.node import NodeReader, UnsupportedError
+from cnngen.frontends.onnx.structure import STANDARD, check_node, check_structure, label
+from cnngen.frontends.onnx.values import Tensor, Value
+from cnngen.frontends.record import Record
+from cnngen.ir import Array, Graph, verify_graph
+
+if TYPE_CHECKING:
+    import onnx
+
+MAX_LISTED = 12
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A node that cannot be converted: its op, why in a few words, the whole of it, and what to do."""
+
+    node: str
+    op: str
+    reason: str
+    text: str
+    remedy: str | None = None
+
+
+class UnsupportedModelError(ModelError):
+    """The model uses what cnngen does not compute; `problems` are all of them."""
+
+    def __init__(self, problems: Sequence[Problem], source: Source) -> None:
+        self.problems = tuple(problems)
+        first = problems[0]
+        if len(problems) == 1:
+            super().__init__(first.text, remedy=first.remedy or SEE, source=source, layer=first.node)
+            return
+        found: dict[str, list[str]] = {}
+        for problem in problems:
+            found.setdefault(problem.text, []).append(problem.node)
+        lines = [f"{text} ({_some(nodes)})" for text, nodes in list(found.items())[:MAX_LISTED]]
+        if len(found) > MAX_LISTED:
+            lines.append(f"and {len(found) - MAX_LISTED} more")
+        text = f"{len(problems)} nodes are not supported:\n  " + "\n  ".join(lines)
+        super().__init__(text, remedy=SEE, source=source)
+
+
+SEE = "docs/onnx_support.md lists what is supported"
+
+
+def convert(
+    model: onnx.ModelProto,
+    arrays: Mapping[str, Array],
+    file: str,
+    name: str,
+    batch: int,
+    shapes: Mapping[str, Sequence[int]],
+    record: Record,
+    constants: Mapping[str, Array] | None = None,
+) -> Graph:
+    """The graph of `model`, whose initialisers are `arrays`; see `load_onnx` and `graph_of`. Raises `ModelError`."""
+    source = Source(file)
+    known: dict[str, Array] = {**arrays, **(constants or {})}
+    version = check_structure(model, known, source)
+    builder = Builder(file)
+    values: dict[str, Value] = dict(known)
+    for input_name, shape in input_shapes(model.graph, known, batch, shapes, source, record).items():
+        values[input_name] = builder.input(input_name, shape)
+    problems = _Walk(model, version, builder, values, source, record).run()
+    outputs: dict[str, Tensor] = {}
+    for output in model.graph.output:
+        value = values.get(output.name)
+        if isinstance(value, Tensor):
+            outputs[output.name] = value
+        elif value is not None:
+            text = f"the output {inert(output.name)!r} does not depend on the inputs"
+            problems.append(Problem(inert(output.name), "", "constant output", text))
+    if problems:
+        raise UnsupportedModelError(problems, source)
+    try:
+        graph = builder.graph(name, outputs)
+        return verify_graph(replace(graph))
+    except (ModelError, ShapeError) as error:
+        raise error.at(source) from None
+
+
+class _Walk:
+    def __init__(
+        self,
+        model: onnx.ModelProto,
+        version: int,
+        builder: Builder,
+        values: dict[str, Value],
+        source: Source,
+        record: Record,
+    ) -> None:
+        self.graph, self.version, self.builder = model.graph, version, builder
+        self.values, self.source, self.record = values, source, record
+        self.problems: list[Problem] = []
+
+    def run(self) -> list[Problem]:
+        """Convert every node that an output needs; `values` then holds what could be."""
+        self._note_types()
+        needed = {output.name for output in self.graph.output}
+        live = []
+        for node in reversed(self.graph.node):
+            if needed.intersection(node.output):
+                needed.update(node.input)
+                live.append(node)
+        for node in reversed(live):
+            try:
+                self._node(node)
+            except UnsupportedError as error:
+                self.problems.append(Problem(label(node), node.op_type, error.reason, error.problem, error.remedy))
+            except ModelError as error:
+                raise error.at(self.source, label(node)) from None
+            except ShapeError as error:
+                raise ModelError(error.problem, remedy=error.remedy, source=self.source, layer=label(node)) from None
+        return self.problems
+
+    def _node(self, node: onnx.NodeProto) -> None:
+        """Enter the outputs of `node` in `values`, unless something that it reads could not be converted."""
+        standard = node.domain in STANDARD
+        if standard:
+            check_node(node, self.version)
+        missing = [name for name in node.input if name and name not in self.values]
+        inputs = [self.values.get(name) if name else None for name in node.input]
+        arrays = [value for value in inputs if not isinstance(value, Tensor)]
+        if standard and not missing and len(arrays) == len(inputs) and foldable(node):
+            results: Sequence[Value] = fold(node, arrays, self.version)
+        else:
+            if not standard or node.op_type not in HANDLERS:
+                op = f"{inert(node.domain)}.{node.op_type}" if not standard else node.op_type
+                raise UnsupportedError(f"the op {inert(op)} (opset {self._opset(node)})", reason="op")
+            if missing:
+                return
+            name = node.name or next((out for out in node.output if out), node.op_type)
+            found = HANDLERS[node.op_type](NodeReader(node, inputs, self.version, self.builder, name))
+            results = [found] if isinstance(found, Tensor | np.ndarray) else found
+        for name, value in zip(node.output, results, strict=False):
+            if name:
+                self.values[name] = value
+
+    def _opset(self, node: onnx.NodeProto) -> int:
+        return self.version
+
+    def _note_types(self) -> None:
+        """Say that weights of other types are converted."""
+        odd = {
+            array.dtype.name for array in self.values.values() if isinstance(array, np.ndarray) and array.ndim > 0
+        } & {"float64", "float16"}
+        if odd:
+            text = f"{self.source}: weights of type {' and '.join(sorted(odd))} are converted to float32"
+            self.record.warn(text, UserWarning)
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")

@@ -1,0 +1,129 @@
+"""Functions of every element, Clip, PRelu and Softmax."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from cnngen.errors import ModelError
+from cnngen.frontends.onnx.handlers.channels import channel_vector
+from cnngen.frontends.onnx.handlers.registry import HANDLERS, handles
+from cnngen.frontends.onnx.handlers.shape import reshaped
+from cnngen.frontends.onnx.node import NodeReader, UnsupportedError
+from cnngen.frontends.onnx.values import Tensor
+from cnngen.ops import Activate, Activation, PRelu, Softmax
+
+FLOAT_MAX = float(np.finfo(np.float32).max)
+
+
+def _silu(node: NodeReader) -> Activation:
+    alpha = node.number("alpha", 1.0)
+    if alpha != 1:
+        raise UnsupportedError(f"Swish with alpha {alpha:g}", reason="Swish with another alpha than 1")
+    return Activation("silu")
+
+
+def _gelu(node: NodeReader) -> Activation:
+    kind = node.text("approximate", "none")
+    if kind not in ("none", "tanh"):
+        raise ModelError(f"approximate is {kind[:20]!r}", remedy="it is none or tanh")
+    return Activation("gelu" if kind == "none" else "gelu_tanh")
+
+
+def _selu(node: NodeReader) -> Activation:
+    alpha, gamma = node.number("alpha", 1.67326319217681884765625), node.number("gamma", 1.05070102214813232421875)
+    if not (math.isclose(alpha, 1.6732632, rel_tol=1e-4) and math.isclose(gamma, 1.050701, rel_tol=1e-4)):
+        raise UnsupportedError(f"Selu with alpha {alpha:g} and gamma {gamma:g}", reason="Selu with other constants")
+    return Activation("selu")
+
+
+FUNCTIONS: dict[str, Callable[[NodeReader], Activation]] = {
+    "Relu": lambda node: Activation("relu"),
+    "LeakyRelu": lambda node: Activation("leaky_relu", node.number("alpha", 0.01)),
+    "Elu": lambda node: Activation("elu", node.number("alpha", 1.0)),
+    "Selu": _selu,
+    "Sigmoid": lambda node: Activation("sigmoid"),
+    "Tanh": lambda node: Activation("tanh"),
+    "HardSigmoid": lambda node: Activation("hard_sigmoid", node.number("alpha", 0.2), node.number("beta", 0.5)),
+    "HardSwish": lambda node: Activation("hard_swish"),
+    "Swish": _silu,
+    "Gelu": _gelu,
+    "Mish": lambda node: Activation("mish"),
+    "Softplus": lambda node: Activation("softplus"),
+}
+"""What each becomes."""
+
+
+def activated(node: NodeReader, x: Tensor, activation: Activation) -> Tensor:
+    """`activation` of `x`, in a form that it has."""
+    form, name = node.same_form(x)
+    return node.builder.tensor(node.add(Activate(activation), name), x.shape, form)
+
+
+def _function(node: NodeReader) -> Tensor:
+    return activated(node, node.tensor(0), FUNCTIONS[node.kind](node))
+
+
+HANDLERS.update(dict.fromkeys(FUNCTIONS, _function))
+
+
+@handles("Clip")
+def clip(node: NodeReader) -> Tensor:
+    low, high = _limit(node, 1, "min", -FLOAT_MAX), _limit(node, 2, "max", FLOAT_MAX)
+    low = min(low, high)  # where they are the wrong way round, all becomes the maximum
+    if (low, high) == (0.0, FLOAT_MAX):
+        return activated(node, node.tensor(0), Activation("relu"))
+    if (low, high) == (0.0, 6.0):
+        return activated(node, node.tensor(0), Activation("relu6"))
+    return activated(node, node.tensor(0), Activation("clip", low, high))
+
+
+def _limit(node: NodeReader, index: int, attribute: str, default: float) -> float:
+    if node.version < 11:
+        return node.number(attribute, default)
+    if not node.has(index):
+        return default
+    array = node.weight(index)
+    if array.size != 1:
+        raise ModelError(f"the {attribute} of Clip has {array.size} elements, and is one number")
+    value = float(array.reshape(()))
+    if math.isnan(value):
+        raise UnsupportedError(f"the {attribute} of Clip is NaN", reason="limits that are NaN")
+    return min(max(value, -FLOAT_MAX), FLOAT_MAX)
+
+
+@handles("PRelu")
+def prelu(node: NodeReader) -> Tensor:
+    x, slope = node.tensor(0), node.weight(1)
+    if node.version < 7 and slope.ndim == 1 and x.rank > 2:
+        slope = slope.reshape(-1, *(1,) * (x.rank - 2))
+    found = channel_vector(node, x, slope)
+    if found is None:
+        raise UnsupportedError(f"slopes of the shape {list(slope.shape)}", reason="PRelu with slopes of each pixel")
+    form, name, vector = found
+    return node.builder.tensor(node.add(PRelu(), name, weights={"alpha": vector}), x.shape, form)
+
+
+@handles("Softmax")
+def softmax(node: NodeReader) -> Tensor:
+    x = node.tensor(0)
+    axis = node.axis(node.whole("axis", -1 if node.version >= 13 else 1), x.rank)
+    if node.version < 13 and math.prod(x.shape[axis + 1 :]) > 1:
+        # All axes from this one on are one.
+        if axis != 1:
+            raise UnsupportedError(
+                f"Softmax of opset {node.version} over axes {axis} and up", reason="Softmax over axes"
+            )
+        flat = reshaped(node, x, (x.shape[0], math.prod(x.shape[1:])), "/flat")
+        return reshaped(node, _softmax(node, flat, 1), x.shape, "/shaped")
+    return _softmax(node, x, axis)
+
+
+def _softmax(node: NodeReader, x: Tensor, axis: int) -> Tensor:
+    if axis == 1 or x.rank == 1:
+        return node.builder.tensor(node.add(Softmax(), node.last(x)), x.shape, "last")
+    if axis == x.rank - 1:
+        return node.builder.tensor(node.add(Softmax(), node.plain(x)), x.shape, "plain")
+    raise UnsupportedError(f"Softmax over axis {axis}", reason="Softmax over another axis")
