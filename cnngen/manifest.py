@@ -12,7 +12,7 @@ import hashlib
 import importlib.util
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,20 +24,23 @@ from cnngen._version import __version__
 from cnngen.backends.cpu.compiler import Compiler, file_facts, generator, surroundings
 from cnngen.backends.cpu.target import available_cores, resolve
 from cnngen.digest import digest_file
-from cnngen.errors import CacheWarning, CnngenError, Source, WeightsError, WeightsWarning
-from cnngen.frontends import YAML_SUFFIXES
+from cnngen.errors import CacheWarning, CnngenError, ModelError, Source, WeightsError, WeightsWarning
+from cnngen.frontends import ONNX_SUFFIXES, YAML_SUFFIXES
 from cnngen.frontends.files import find_weights, open_regular, read_spec
-from cnngen.frontends.record import Record, WeightsRead
+from cnngen.frontends.record import Record, WeightsRead, spec_digest
 from cnngen.interface import Interface
 from cnngen.ir import Input, TensorType
 from cnngen.own_code import own_code
 from cnngen.store import LockError, Store, open_store
 
-FORMAT = 1
+FORMAT = 2
 """Part of every key: raise it when the meaning of a manifest changes."""
 
 DEPENDENCIES = ("jinja2", "pydantic", "pydantic_core", "yaml")
 """Packages that take part in what a spec becomes. NumPy, which draws random weights, tells its version."""
+
+MODEL_DEPENDENCIES = ("onnx",)
+"""Further ones that take part in what an ONNX model becomes."""
 
 LOCK_SECONDS = 10.0
 CATEGORIES: dict[str, type[Warning]] = {category.__name__: category for category in (UserWarning, WeightsWarning)}
@@ -52,6 +55,7 @@ class Request(NamedTuple):
 
     spec: Path
     weights: Path | None
+    shapes: tuple[tuple[str, tuple[int, ...]], ...]
     name: str | None
     batch: int
     isa: str
@@ -59,6 +63,11 @@ class Request(NamedTuple):
     numerics: str
     cwd: Path
     circumstances: str = ""
+
+    @property
+    def is_model(self) -> bool:
+        """Whether `spec` is an ONNX model, not a spec."""
+        return self.spec.suffix.lower() in ONNX_SUFFIXES
 
     def files(self) -> tuple[Path, Path | None]:
         """The spec and the weights given with it: as they were given, if that still leads there."""
@@ -80,21 +89,23 @@ def ask(
     source: object,
     *,
     weights: str | Path | None,
+    shapes: Mapping[str, Sequence[int]] | None = None,
     name: str | None,
     batch: int,
     isa: str,
     threads: int | None,
     numerics: str,
 ) -> Request | None:
-    """The request for these options; None for a source that is not the path of a spec.
+    """The request for these options; None for a source that is not the path of a spec or a model.
 
     Raises `TargetError` for an ISA or a number of threads that cannot be had.
     """
-    if not isinstance(source, str | Path) or Path(source).suffix.lower() not in YAML_SUFFIXES:
+    if not isinstance(source, str | Path) or Path(source).suffix.lower() not in (*YAML_SUFFIXES, *ONNX_SUFFIXES):
         return None
     try:
         given = None if weights is None else Path(weights)
-        request = Request(Path(source), given, name, batch, isa, threads, numerics, Path.cwd())
+        sizes = tuple((key, tuple(shape)) for key, shape in (shapes or {}).items())
+        request = Request(Path(source), given, sizes, name, batch, isa, threads, numerics, Path.cwd())
         return request._replace(circumstances=_circumstances(request))
     except OSError:
         return None  # neither the current folder nor cnngen has to be readable
@@ -110,7 +121,7 @@ def find(request: Request) -> Known | None:
         store = open_store()
         if store is None:
             return None
-        key = _key(request, read_spec(request.spec))
+        key = _key(request, _content(request))
         found = store.find_manifest(key)
         if found.damage is not None:
             _quarantine(store, key)
@@ -131,12 +142,13 @@ def keep(request: Request, record: Record, known: Known, compiler: Compiler) -> 
     """
     try:
         store = open_store()
-        if store is None or record.spec is None or known.library.parent.parent != store.root / "entries":
+        content = record.content()
+        if store is None or content is None or known.library.parent.parent != store.root / "entries":
             return
         if own_code().changed >= cnngen.IMPORTED_AT or _circumstances(request) != request.circumstances:
             return
         programs = {path: file_facts(path) for path in (compiler.command[0], generator(compiler))}
-        store.write_manifest(_key(request, record.spec), _as_body(known, record, programs))
+        store.write_manifest(_key(request, content), _as_body(known, record, programs))
     except OSError as error:
         text = f"the next start will not be quick: {error.filename}: {error.strerror}"
         warnings.warn(text, CacheWarning, stacklevel=3)
@@ -149,15 +161,23 @@ def _circumstances(request: Request) -> str:
     options = request._replace(cwd=Path(), circumstances="")
     packages = [
         file_facts(found.origin)
-        for name in DEPENDENCIES
+        for name in (*DEPENDENCIES, *(MODEL_DEPENDENCIES if request.is_model else ()))
         if (found := importlib.util.find_spec(name)) is not None and found.origin is not None
     ]
     software = (__version__, own_code().digest, sys.version, np.__version__, *packages, *surroundings())
     return _digest(FORMAT, options, machine, software)
 
 
-def _key(request: Request, spec: bytes) -> str:
-    return _digest(request.circumstances, hashlib.sha256(spec).hexdigest())
+def _content(request: Request) -> str:
+    """The digest of the spec or model as it is now. Raises what the front end raises where it cannot be read."""
+    if request.is_model:
+        with open_regular(request.spec, ModelError) as handle:
+            return digest_file(handle.fileno()).hex()
+    return spec_digest(read_spec(request.spec))
+
+
+def _key(request: Request, content: str) -> str:
+    return _digest(request.circumstances, content)
 
 
 def _digest(*parts: object) -> str:
@@ -171,6 +191,11 @@ def _files_are_the_same(request: Request, body: dict[str, Any]) -> bool:
     """
     if any(file_facts(path) != facts for path, facts in body["programs"].items()):
         return False
+    if body["data"]:
+        from cnngen.frontends.onnx.external import model_data_digest
+
+        if any(digest != model_data_digest(request.spec, name) for name, digest in body["data"]):
+            return False
     if body["weights"] is None:
         return True
     kept = WeightsRead(*body["weights"])
@@ -198,6 +223,7 @@ def _as_body(known: Known, record: Record, programs: dict[str, str]) -> dict[str
         "sources": known.sources,
         "programs": programs,
         "weights": record.weights,
+        "data": record.data,
         "warnings": [(text, category.__name__) for text, category in record.warnings],
         "interface": {
             **interface._asdict(),

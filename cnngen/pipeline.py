@@ -6,6 +6,7 @@ Each function imports its stage when it is called: a network that comes from the
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -41,6 +42,7 @@ def compile(
     example: Any = None,
     *,
     weights: str | Path | None = None,
+    input_shapes: Mapping[str, Sequence[int]] | None = None,
     target: str = "cpu",
     isa: str = "native",
     batch: int | None = None,
@@ -55,9 +57,10 @@ def compile(
 ) -> Network:
     """Compile a network into native code and load it.
 
-    `source`: path of a YAML spec, a `Graph`, or a `torch.nn.Module` in eval mode, whose weights as they are now become
-    part of the network. `example`: what a module takes: a tensor, an array, a shape, or a tuple of them
+    `source`: path of a YAML spec or an ONNX model, a `Graph`, or a `torch.nn.Module` in eval mode, whose weights as they
+    are now become part of the network. `example`: what a module takes: a tensor, an array, a shape, or a tuple of them
     (docs/pytorch.md). `weights`: a weight file instead of the spec's.
+    `input_shapes`: shapes of inputs, batch included, that an ONNX model leaves open or that replace its own.
     `target`: `cpu`, or `cuda-emulated`: the CUDA kernels, run on this machine's CPU to check them.
     `isa`: `scalar`, `sse4.1`, `avx2`, `avx512` or `native`, the best that this machine has. `batch`: images a
     native call, by default 1, or those of the `example`. `threads`: default one for small networks, else all cores;
@@ -73,14 +76,23 @@ def compile(
     asked = None
     if cache and target == "cpu":
         asked = manifest.ask(
-            source, weights=weights, name=name, batch=batch or 1, isa=isa, threads=threads, numerics=numerics
+            source,
+            weights=weights,
+            shapes=input_shapes,
+            name=name,
+            batch=batch or 1,
+            isa=isa,
+            threads=threads,
+            numerics=numerics,
         )
     known = manifest.find(asked) if asked is not None and build_dir is None else None
     # A network that was compiled with a warning is read again where that may be an error.
     if asked is not None and known is not None and not (strict and known.warnings):
         return recall(asked, known)
     record = Record(digests=asked is not None, strict=strict)
-    source_graph = load_graph(source, example, weights=weights, batch=batch, name=name, record=record)
+    source_graph = load_graph(
+        source, example, weights=weights, input_shapes=input_shapes, batch=batch, name=name, record=record
+    )
     plan: AnyPlan
     if target == "cpu":
         plan = plan_for(source_graph, isa=isa, threads=threads)
@@ -109,7 +121,9 @@ def make_again(asked: Request, known: Known) -> Stages:
     """The stages of a network that came from the cache. Raises `CacheError` where they give another one today."""
     spec, weights = asked.files()
     record = Record(digests=False, silent=True)
-    source_graph = load_graph(spec, weights=weights, batch=asked.batch, name=asked.name, record=record)
+    source_graph = load_graph(
+        spec, weights=weights, input_shapes=dict(asked.shapes), batch=asked.batch, name=asked.name, record=record
+    )
     plan = plan_for(source_graph, isa=known.interface.isa, threads=known.interface.threads)
     if sources(plan).digest.hex() != known.sources:
         raise CacheError(f"{spec}, its weights or cnngen have changed since it was compiled", remedy="compile it again")
@@ -121,18 +135,20 @@ def load_graph(
     example: Any = None,
     *,
     weights: str | Path | None = None,
+    input_shapes: Mapping[str, Sequence[int]] | None = None,
     batch: int | None = None,
     name: str | None = None,
     record: Record | None = None,
 ) -> Graph:
     """Read a network: a frozen `Graph` with all shapes inferred. Raises `SpecError`, `WeightsError` or `ModelError`.
 
-    `example` is for a `torch.nn.Module`, see `compile`. `record` notes which files were read, and the warnings.
+    `example` is for a `torch.nn.Module`, `input_shapes` for an ONNX model, see `compile`. `record` notes which files
+    were read, and the warnings.
     """
     if batch is not None and batch < 1:
         raise SpecError(f"batch is {batch}", remedy="use 1 or more")
     file = Path(weights) if weights is not None else None
-    graph = frontends.load(source, weights=file, example=example, batch=batch, record=record)
+    graph = frontends.load(source, weights=file, example=example, batch=batch, input_shapes=input_shapes, record=record)
     return replace(graph, name=name) if name else graph
 
 

@@ -14,10 +14,12 @@ from cnngen.cli.common import (
     DebugOption,
     IsaOption,
     JsonOption,
+    ShapesOption,
     SpecArgument,
     WeightsOption,
     console,
     find_spec,
+    input_shapes,
     print_json,
     quantity,
     working,
@@ -35,6 +37,7 @@ SLICE_SECONDS = 0.01
 def bench(
     spec: SpecArgument,
     weights: WeightsOption = None,
+    input_shape: ShapesOption = None,
     isa: IsaOption = "native",
     threads: Annotated[int, typer.Option("--threads", min=1, help="Threads, each on a core of its own.")] = 1,
     batch: BatchOption = 1,
@@ -62,7 +65,9 @@ def bench(
     path = find_spec(spec)
     with working(f"Measuring {path.name}") as say:
         say("compiling")
-        with cnngen.compile(path, weights=weights, isa=isa, threads=threads, batch=batch) as net:
+        with cnngen.compile(
+            path, weights=weights, input_shapes=input_shapes(input_shape), isa=isa, threads=threads, batch=batch
+        ) as net:
             rng = np.random.default_rng(0)
             xs = [rng.standard_normal(shape, np.float32) for shape in net.input_shapes]
             outputs = [np.empty(shape, np.float32) for shape in net.output_shapes]

@@ -87,10 +87,21 @@ DebugOption = Annotated[
     typer.Option("--debug", help="Show the traceback of an error.", callback=_set_debug, is_eager=True),
 ]
 SpecArgument = Annotated[
-    str, typer.Argument(metavar="SPEC", help="A spec (.yaml), or the name of a shipped one such as lenet.")
+    str,
+    typer.Argument(
+        metavar="SPEC", help="A spec (.yaml), an ONNX model (.onnx), or a shipped spec's name such as lenet."
+    ),
 ]
 WeightsOption = Annotated[
     Path | None, typer.Option("--weights", metavar="FILE", help="Weights in place of the ones that the spec names.")
+]
+ShapesOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--input-shape",
+        metavar="NAME=SIZES",
+        help="Shape of an input of an ONNX model, batch first, such as x=1,3,224,224; once for each.",
+    ),
 ]
 IsaOption = Annotated[
     str, typer.Option("--isa", help="scalar, sse4.1, avx2, avx512, native, or an emulated one such as avx512-emulated.")
@@ -120,6 +131,19 @@ def find_spec(spec: str) -> Path:
         return shipped[spec]
     known = f"; shipped specs: {', '.join(shipped)}" if shipped else ""
     raise SpecError(f"{spec}: no such file", remedy=f"give the path of a spec{known}")
+
+
+def input_shapes(values: list[str] | None) -> dict[str, tuple[int, ...]] | None:
+    """The shapes that ``--input-shape name=1,3,224,224`` gives, by name; None where there are none."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for text in values or ():
+        name, equals, sizes = text.rpartition("=")
+        if not equals or not all(size.strip().isascii() and size.strip().isdigit() for size in sizes.split(",")):
+            raise typer.BadParameter(f"--input-shape {text!r}: write name=1,3,224,224")
+        if name in shapes:
+            raise typer.BadParameter(f"--input-shape gives {name!r} twice")
+        shapes[name] = tuple(int(size) for size in sizes.split(","))
+    return shapes or None
 
 
 def console(*, stderr: bool = False) -> Console:

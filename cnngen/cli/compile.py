@@ -14,12 +14,14 @@ from cnngen.cli.common import (
     BatchOption,
     DebugOption,
     IsaOption,
+    ShapesOption,
     SpecArgument,
     StrictOption,
     ThreadsOption,
     WeightsOption,
     console,
     find_spec,
+    input_shapes,
     quantity,
     working,
 )
@@ -36,6 +38,7 @@ def compile_(
         Path | None, typer.Option("-o", "--output", metavar="DIR", help="Folder to write; build/NAME by default.")
     ] = None,
     weights: WeightsOption = None,
+    input_shape: ShapesOption = None,
     strict: StrictOption = False,
     target: Annotated[str, typer.Option("--target", help="What to compile for: cpu.")] = "cpu",
     isa: IsaOption = "native",
@@ -78,10 +81,19 @@ def compile_(
             asked = None
             if not emit_only:
                 asked = manifest.ask(
-                    path, weights=weights, name=None, batch=batch, isa=isa, threads=threads, numerics=numerics
+                    path,
+                    weights=weights,
+                    shapes=input_shapes(input_shape),
+                    name=None,
+                    batch=batch,
+                    isa=isa,
+                    threads=threads,
+                    numerics=numerics,
                 )
             record = Record(digests=asked is not None, strict=strict)
-            graph = pipeline.load_graph(path, weights=weights, batch=batch, record=record)
+            graph = pipeline.load_graph(
+                path, weights=weights, input_shapes=input_shapes(input_shape), batch=batch, record=record
+            )
         say("planning")
         with watch("plan"):
             plan = pipeline.plan_for(graph, isa=isa, threads=threads, run_here=not emit_only)

@@ -12,11 +12,13 @@ from cnngen.cli.common import (
     DebugOption,
     IsaOption,
     JsonOption,
+    ShapesOption,
     SpecArgument,
     ThreadsOption,
     WeightsOption,
     console,
     find_spec,
+    input_shapes,
     print_json,
 )
 
@@ -24,6 +26,7 @@ from cnngen.cli.common import (
 def inspect(
     spec: SpecArgument,
     weights: WeightsOption = None,
+    input_shape: ShapesOption = None,
     batch: BatchOption = 1,
     json: JsonOption = False,
     plan: Annotated[
@@ -62,7 +65,7 @@ def inspect(
     if tensors and (json or plan or html):
         other = "--json" if json else "--plan" if plan else "--html"
         raise typer.BadParameter(f"--tensors prints text; leave out {other}")
-    graph = pipeline.load_graph(find_spec(spec), weights=weights, batch=batch)
+    graph = pipeline.load_graph(find_spec(spec), weights=weights, input_shapes=input_shapes(input_shape), batch=batch)
     if tensors:
         from cnngen.frontends.weights import tensors_text
 

@@ -10,12 +10,14 @@ import typer
 from cnngen.cli.common import (
     DebugOption,
     IsaOption,
+    ShapesOption,
     SpecArgument,
     StrictOption,
     ThreadsOption,
     WeightsOption,
     console,
     find_spec,
+    input_shapes,
     working,
 )
 
@@ -39,6 +41,7 @@ def run(
     std: Annotated[str, typer.Option("--std", help="Pictures: divided by, one number or one per channel.")] = "1",
     invert: Annotated[bool, typer.Option("--invert", help="Pictures: dark on light becomes light on dark.")] = False,
     weights: WeightsOption = None,
+    input_shape: ShapesOption = None,
     strict: StrictOption = False,
     isa: IsaOption = "native",
     threads: ThreadsOption = None,
@@ -69,7 +72,9 @@ def run(
     path = find_spec(spec)
     with (
         working(f"Compiling {path.name}"),
-        cnngen.compile(path, weights=weights, strict=strict, isa=isa, threads=threads) as net,
+        cnngen.compile(
+            path, weights=weights, input_shapes=input_shapes(input_shape), strict=strict, isa=isa, threads=threads
+        ) as net,
     ):
         if file.suffix.lower() in SUFFIXES:
             feed = {net.input_names[0]: _picture(net, file, mean, std, invert)}

@@ -11,12 +11,14 @@ from cnngen.cli.common import (
     DebugOption,
     IsaOption,
     JsonOption,
+    ShapesOption,
     SpecArgument,
     StrictOption,
     ThreadsOption,
     WeightsOption,
     console,
     find_spec,
+    input_shapes,
     print_json,
     working,
 )
@@ -25,6 +27,7 @@ from cnngen.cli.common import (
 def verify(
     spec: SpecArgument,
     weights: WeightsOption = None,
+    input_shape: ShapesOption = None,
     strict: StrictOption = False,
     isa: IsaOption = "native",
     threads: ThreadsOption = None,
@@ -50,7 +53,15 @@ def verify(
     path = find_spec(spec)
     with working(f"Verifying {path.name}") as say:
         say("compiling")
-        with cnngen.compile(path, weights=weights, strict=strict, isa=isa, threads=threads, batch=batch) as net:
+        with cnngen.compile(
+            path,
+            weights=weights,
+            input_shapes=input_shapes(input_shape),
+            strict=strict,
+            isa=isa,
+            threads=threads,
+            batch=batch,
+        ) as net:
             report = check(net, seed=seed, progress=lambda layer, done, total: say(f"{layer} ({done}/{total})"))
     if json:
         print_json(report.to_dict())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import warnings
 from pathlib import Path
 from typing import BinaryIO, Literal, NamedTuple
@@ -19,6 +20,11 @@ class WeightsRead(NamedTuple):
     place: Place
     file: str
     digest: str
+
+
+def spec_digest(spec: bytes) -> str:
+    """The digest of a spec's text."""
+    return hashlib.sha256(spec).hexdigest()
 
 
 class Record:
@@ -40,6 +46,10 @@ class Record:
         self.data: list[tuple[str, str]] = []
         """Files beside a model that hold its weights: name as the model has it, digest."""
         self.warnings: list[tuple[str, type[Warning]]] = []
+
+    def content(self) -> str | None:
+        """The digest of the spec or of the model's file; None where neither was noted."""
+        return self.model if self.spec is None else spec_digest(self.spec)
 
     def read_weights(self, name: str, place: Place, path: Path, handle: BinaryIO) -> None:
         """Note an open weights file."""

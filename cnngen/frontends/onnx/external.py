@@ -8,6 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO, Self
 
+from cnngen.digest import digest_file
 from cnngen.errors import ModelError, Source, inert
 from cnngen.frontends.files import open_regular
 from cnngen.frontends.record import Record
@@ -61,6 +62,10 @@ class Folder:
             raise ModelError(f"{inert(entries['location'])} was truncated while it was read")
         return data
 
+    def digest(self, name: str) -> str:
+        """The digest of the file that the model calls `name`. Raises `ModelError` where it may not be read."""
+        return digest_file(self._open(name)[0].fileno()).hex()
+
     def _open(self, name: str) -> tuple[BinaryIO, int]:
         if name not in self._files:
             path = self._find(name)
@@ -87,6 +92,12 @@ class Folder:
             if path.is_symlink():
                 raise ModelError(f"external data {label!r} is reached through the link {inert(part)!r}", remedy=REMEDY)
         return path
+
+
+def model_data_digest(model: Path, name: str) -> str:
+    """The digest of the file `name` beside the file `model`. Raises `ModelError` where it may not be read."""
+    with Folder(model.parent, Source(str(model)), Record(digests=False)) as files:
+        return files.digest(name)
 
 
 def _whole(key: str, text: str) -> int:

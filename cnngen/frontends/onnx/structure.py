@@ -96,7 +96,8 @@ def check_node(node: onnx.NodeProto, version: int) -> None:
             known = ", ".join(sorted(schema.attributes)) or "none"
             problem = f"{node.op_type} of opset {version} has no attribute {inert(attribute.name)!r}"
             raise ModelError(problem, remedy=f"its attributes are {known}")
-        if int(rule.type) != attribute.type or attribute.ref_attr_name:
+        wanted = int(rule.type)  # type: ignore[call-overload]  # an enumeration of a C++ module
+        if attribute.type != wanted or attribute.ref_attr_name:
             kind = str(rule.type).rpartition(".")[2]
             raise ModelError(f"the attribute {attribute.name} of {node.op_type} is not of type {kind}")
     for name, rule in schema.attributes.items():
