@@ -57,8 +57,8 @@ def compile(
 ) -> Network:
     """Compile a network into native code and load it.
 
-    `source`: path of a YAML spec or an ONNX model, a `Graph`, or a `torch.nn.Module` in eval mode, whose weights as they
-    are now become part of the network. `example`: what a module takes: a tensor, an array, a shape, or a tuple of them
+    `source`: path of a YAML spec or an ONNX model, a `Graph`, or a `torch.nn.Module` in eval mode, whose weights as
+    they are now become part of the network. `example`: what a module takes: a tensor, an array, a shape, or a tuple of them
     (docs/pytorch.md). `weights`: a weight file instead of the spec's.
     `input_shapes`: shapes of inputs, batch included, that an ONNX model leaves open or that replace its own.
     `target`: `cpu`, or `cuda-emulated`: the CUDA kernels, run on this machine's CPU to check them.
@@ -91,7 +91,7 @@ def compile(
         return recall(asked, known)
     record = Record(digests=asked is not None, strict=strict)
     source_graph = load_graph(
-        source, example, weights=weights, input_shapes=input_shapes, batch=batch, name=name, record=record
+        source, example=example, weights=weights, input_shapes=input_shapes, batch=batch, name=name, record=record
     )
     plan: AnyPlan
     if target == "cpu":
