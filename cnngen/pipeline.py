@@ -58,8 +58,8 @@ def compile(
     """Compile a network into native code and load it.
 
     `source`: path of a YAML spec or an ONNX model, a `Graph`, or a `torch.nn.Module` in eval mode, whose weights as
-    they are now become part of the network. `example`: what a module takes: a tensor, an array, a shape, or a tuple of them
-    (docs/pytorch.md). `weights`: a weight file instead of the spec's.
+    they are now become part of the network. `example`: what a module takes: a tensor, an array, a shape, or a tuple
+    of them (docs/pytorch.md). `weights`: a weight file instead of the spec's.
     `input_shapes`: shapes of inputs, batch included, that an ONNX model leaves open or that replace its own.
     `target`: `cpu`, or `cuda-emulated`: the CUDA kernels, run on this machine's CPU to check them.
     `isa`: `scalar`, `sse4.1`, `avx2`, `avx512` or `native`, the best that this machine has. `batch`: images a

@@ -46,8 +46,8 @@ def load(
     other than 1, for that batch); or a `torch.nn.Module` (or `torch.export.ExportedProgram`), which needs an `example`
     of its input: a tensor, an array, a shape, or a tuple of them. `weights` is a .safetensors or .npz file that
     replaces the one the spec names. `batch` is 1 by default, and that of the `example` for a module. `input_shapes` are
-    shapes of inputs, batch included, that an ONNX model leaves open. `record` notes the files that are read and the warnings.
-    Raises `SpecError`, `WeightsError`, and `ModelError` for a format, model or module that is not read.
+    shapes of inputs, batch included, that an ONNX model leaves open. `record` notes the files that are read and the
+    warnings. Raises `SpecError`, `WeightsError`, and `ModelError` for a format, model or module that is not read.
     """
     if batch is not None and (isinstance(batch, bool) or not isinstance(batch, int) or batch < 1):
         raise SpecError(f"the batch is {batch!r}", remedy="give a whole number of at least 1")
