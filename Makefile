@@ -8,7 +8,7 @@ BIN := .venv/bin
 DONE := .venv/.done
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check test-torch fuzz bench docs clean distclean
+.PHONY: help demo test check test-torch fuzz verify-cuda bench docs clean distclean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -27,8 +27,11 @@ check: $(DONE)/dev ## lint, formatting and types only
 test-torch: $(DONE)/torch ## the tests that hold cnngen against PyTorch and Keras (installs them first)
 	$(BIN)/python -m pytest -m torch
 
-fuzz: $(DONE)/dev ## random networks on every ISA; SECONDS=600 or NETWORKS=2000, SEED=1; failures go to build/fuzz/
-	$(BIN)/python -m tests.fuzz $(if $(SECONDS),--seconds $(SECONDS)) $(if $(NETWORKS),--networks $(NETWORKS)) $(if $(SEED),--seed $(SEED))
+fuzz: $(DONE)/dev ## random networks on every ISA; SECONDS=600 or NETWORKS=2000, SEED=1, TARGET=cuda-emulated; failures go to build/fuzz/
+	$(BIN)/python -m tests.fuzz $(if $(TARGET),--target $(TARGET)) $(if $(SECONDS),--seconds $(SECONDS)) $(if $(NETWORKS),--networks $(NETWORKS)) $(if $(SEED),--seed $(SEED))
+
+verify-cuda: $(DONE)/dev ## every shipped network, made small, through the CUDA emulation in every precision
+	$(BIN)/python -m tests.verify_cuda
 
 bench: $(DONE)/dev ## benchmarks; writes benchmarks/results/
 	$(BIN)/python benchmarks/kernels.py --json kernels.json

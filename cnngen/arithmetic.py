@@ -17,6 +17,8 @@ from cnngen.ops.base import UNIT_ROUNDOFF
 
 HALF_ROUNDOFF = 2.0**-11
 """u of IEEE binary16."""
+HALF_MAX = 65504.0
+"""The largest binary16."""
 HALF_UNDERFLOW = 2.0**-25
 """Half the distance of the denormal numbers of binary16."""
 TENSOR_CORE_FACTOR = 4.0
@@ -92,9 +94,10 @@ class Arithmetic:
             return Bound(found.value, limit, alarm)
         stored = round_to_fp16(found.value)
         if not limit.any():
-            return Bound(stored, limit, alarm)
+            return Bound(stored, limit, alarm, HALF_MAX)
         rounding = HALF_ROUNDOFF * (1 + UNIT_ROUNDOFF) * np.abs(found.value) + HALF_UNDERFLOW
-        return Bound(found.value, limit * (1 + HALF_ROUNDOFF) + rounding, alarm * (1 + HALF_ROUNDOFF) + rounding)
+        limit, alarm = (error * (1 + HALF_ROUNDOFF) + rounding for error in (limit, alarm))
+        return Bound(found.value, limit, alarm, HALF_MAX)
 
 
 FLOAT32 = Arithmetic()

@@ -15,6 +15,8 @@ from cnngen.ir import Array, TensorType
 Types = Sequence[TensorType]
 Weights = Mapping[str, Array]
 
+FLOAT_MAX = float(np.finfo(np.float32).max)
+"""The largest binary32."""
 UNIT_ROUNDOFF = 2.0**-24
 """u of IEEE binary32, rounding to nearest."""
 SMALLEST_NORMAL = 2.0**-126
@@ -67,11 +69,13 @@ class Bound:
     `limit` is sound: more is an error (gamma_k S of Higham, Accuracy and Stability, 3.1, plus
     underflow). `alarm` is what rounding errors of a correct kernel stay below in practice: they add up
     like a random walk, (sqrt(k) + 2) u S, where the 2 is for the few terms that are no statistics yet.
+    A result beyond `largest`, the largest number of its format, may be infinite.
     """
 
     value: Array
     limit: Array
     alarm: Array
+    largest: float = FLOAT_MAX
 
     @staticmethod
     def exact(value: Array) -> Bound:

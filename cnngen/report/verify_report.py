@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 Status = Literal["pass", "warn", "fail"]
 Exactness = Literal["exact", "activation", "bound"]
 
-FLOAT_MAX = float(np.finfo(np.float32).max)
-
 
 @dataclass(frozen=True)
 class Mismatch:
@@ -69,7 +67,7 @@ class Comparison:
         """Compare element by element. NaN equals NaN and nothing else; +0 equals -0.
 
         An infinity stands for a finite reference only where a correct kernel may overflow: where
-        the reference with its bound reaches the largest float32.
+        the reference with its bound reaches the largest number of the format.
         """
         value = bound.value
         if native.shape != value.shape:
@@ -80,7 +78,7 @@ class Comparison:
         with np.errstate(all="ignore"):
             same = (actual == value) | (np.isnan(actual) & np.isnan(value))
             overflow = (
-                np.isinf(actual) & (np.sign(actual) == np.sign(value)) & (np.abs(value) + bound.limit > FLOAT_MAX)
+                np.isinf(actual) & (np.sign(actual) == np.sign(value)) & (np.abs(value) + bound.limit > bound.largest)
             )
             same |= overflow
             error = np.where(same, 0.0, np.abs(actual - value))

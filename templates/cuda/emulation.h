@@ -1,7 +1,7 @@
 /* Runs CUDA kernels on a CPU: the blocks of a grid in turn, the threads of a block as fibers.
 
    It proves arithmetic and indexing, not speed, and of races only those that the order of the fibers shows: they run
-   in turn, first to last and then last to first, each until it waits for others. What it checks beyond results:
+   in turn, first to last and then last to first (or the other way round), each until it waits for others. What it checks beyond results:
    - every thread of a block reaches the same barrier, every lane of a warp the same exchange;
    - shared memory holds NaN when a block starts, and nothing is written beside it;
    - an asynchronous copy has not happened until its group was waited for. */
@@ -29,7 +29,7 @@ constexpr unsigned char POISON = 0xff;  /* NaN in every format */
 
 struct Index {
     unsigned x = 1, y = 1, z = 1;
-    unsigned count() const { return x * y * z; }
+    size_t count() const { return size_t(x) * y * z; }
 };
 
 struct Copy {
@@ -65,6 +65,7 @@ struct Machine {
     std::vector<unsigned char> shared;
     size_t shared_bytes = 0;
     Index grid, block, block_index;
+    bool backwards = false; /* blocks and threads run last to first */
     Fiber *current = nullptr;
     jmp_buf scheduler;
     ucontext_t scheduler_entry;
@@ -142,7 +143,7 @@ inline void run_block()
         fibers[i].number = unsigned(i);
         fibers[i].thread = {unsigned(i % x), unsigned(i / x % y), unsigned(i / x / y)};
     }
-    for (bool backwards = false;; backwards = !backwards) {
+    for (bool backwards = machine.backwards;; backwards = !backwards) {
         for (size_t i = 0; i < count; ++i) {
             Fiber &fiber = fibers[backwards ? count - 1 - i : i];
             if (fiber.state == Fiber::ready) resume(fiber);
@@ -175,13 +176,12 @@ inline void launch(Index grid, Index block, size_t shared_bytes, const std::func
     machine.block = block;
     machine.shared_bytes = shared_bytes;
     machine.kernel = &kernel;
-    for (unsigned z = 0; z < grid.z; ++z) {
-        for (unsigned y = 0; y < grid.y; ++y) {
-            for (unsigned x = 0; x < grid.x && !machine.error[0]; ++x) {
-                machine.block_index = {x, y, z};
-                run_block();
-            }
-        }
+    const size_t count = grid.count();
+    for (size_t i = 0; i < count && !machine.error[0]; ++i) {
+        const size_t number = machine.backwards ? count - 1 - i : i;
+        machine.block_index = {unsigned(number % grid.x), unsigned(number / grid.x % grid.y),
+                               unsigned(number / grid.x / grid.y)};
+        run_block();
     }
 }
 

@@ -17,14 +17,16 @@ from pathlib import Path
 # Threads that wait must not keep the others from running: there may be more of them than cores.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
+from cnngen.backends.cuda.target import EMULATED
 from tests.fuzz import campaign, coverage, document
+from tests.fuzz.build_cuda import CUDA
 from tests.fuzz.check import check_group
 from tests.native import RUNNABLE
 
 
 def main(arguments: list[str] | None = None) -> int:
     options = _parse(arguments)
-    isas = tuple(options.isa or RUNNABLE)
+    isas = tuple(options.isa or (CUDA if options.target == EMULATED else RUNNABLE))
     if options.spec:
         return _again(options.spec, isas)
     seed = options.seed if options.seed is not None else random.SystemRandom().randrange(10**6)
@@ -32,7 +34,8 @@ def main(arguments: list[str] | None = None) -> int:
     if seconds is None and options.networks is None:
         seconds = 600.0
     limits = [f"{options.networks:,} networks" if options.networks else "", f"{seconds:.0f} s" if seconds else ""]
-    print(f"seed {seed}; {' or '.join(filter(None, limits))}; {', '.join(isas)}; 1 and 2 threads", flush=True)
+    ways = "blocks and threads in either order" if options.target == EMULATED else "1 and 2 threads"
+    print(f"seed {seed}; {' or '.join(filter(None, limits))}; {', '.join(isas)}; {ways}", flush=True)
     shown = [time.monotonic()]
 
     def progress(result: campaign.Result) -> None:
@@ -48,7 +51,12 @@ def main(arguments: list[str] | None = None) -> int:
         seed,
         networks=options.networks,
         seconds=seconds,
-        options=campaign.Options(isas=isas, workers=options.workers, flags=("-O1",) if options.quick else ()),
+        options=campaign.Options(
+            isas=isas,
+            drawn=options.target == EMULATED,
+            workers=options.workers,
+            flags=("-O1",) if options.quick else (),
+        ),
         report=progress,
         on_failure=failed,
         on_first_sight=lambda failure: print(f"a network fails and is made small: {failure}", flush=True),
@@ -90,7 +98,12 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--networks", type=int, help="stop after so many networks")
     parser.add_argument("--seed", type=int, help="the same networks again; by default another one each time")
     parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)), help="processes, one a core")
-    parser.add_argument("--isa", action="append", help="only this ISA; may be given several times")
+    parser.add_argument(
+        "--target", choices=("cpu", EMULATED), default="cpu", help="cuda-emulated: each network in a drawn precision"
+    )
+    parser.add_argument(
+        "--isa", action="append", help=f"only this ISA ({', '.join((*RUNNABLE, *CUDA))}); may be given several times"
+    )
     parser.add_argument("--quick", action="store_true", help="compile with -O1, not with the flags of every build")
     parser.add_argument("--out", type=Path, default=Path("build/fuzz"), help="where failures are saved")
     parser.add_argument("--spec", type=Path, nargs="+", help="check these saved networks instead")

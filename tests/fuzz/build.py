@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -23,27 +23,13 @@ from cnngen.interface import Interface, Stages
 from cnngen.ir import Array, Graph
 from cnngen.network import Network
 from cnngen.passes import optimise
+from tests.fuzz.variant import BuildWarningError, Variant
 from tests.native import target
 
 THREADS = (1, 2)
 SHARED = ("simd.h", "vector_math.h")
 """Headers that every network has alike."""
 _FUNCTION = re.compile(r"^static .*?(\w+)\(", re.MULTILINE)
-
-
-@dataclass(frozen=True)
-class Variant:
-    """One network for one batch size, ISA and number of threads, compiled and loaded."""
-
-    network: int
-    batch: int
-    isa: str
-    threads: int
-    net: Network
-
-
-class BuildWarningError(AssertionError):
-    """The compiler had something to say about generated code."""
 
 
 def build(
@@ -73,7 +59,8 @@ def build(
     for number, batch, threads, plan, graph in plans:
         loaded = loader.load(library, plan.name, len(plan.graph.inputs), len(plan.graph.outputs))
         stages = Stages(graph, plan)
-        variants.append(Variant(number, batch, isa, threads, Network(Interface.of(stages), loaded, stages)))
+        way = f"{threads} thread{'s' if threads > 1 else ''}"
+        variants.append(Variant(number, batch, isa, way, Network(Interface.of(stages), loaded, stages)))
     return variants
 
 
@@ -131,6 +118,3 @@ class _Group:
             (*self.flags, *flags),
             tuple(self.links),
         )
-
-
-__all__ = ["THREADS", "BuildWarningError", "Variant", "build"]

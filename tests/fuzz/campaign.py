@@ -21,8 +21,8 @@ import hypothesis
 from hypothesis import HealthCheck, Phase, Verbosity
 from hypothesis.errors import HypothesisException
 
-from cnngen.backends.cpu import emit
-from cnngen.backends.cpu.kernels import AnyKernel
+from cnngen.backends.cpu import emit as cpu_emit
+from cnngen.backends.cuda import emit as cuda_emit
 from tests.fuzz.check import Failure, Tally, Witness, check_group
 from tests.fuzz.coverage import observations
 from tests.fuzz.document import Document
@@ -53,10 +53,11 @@ Edit = tuple[str, str, str]
 
 @dataclass(frozen=True)
 class Options:
-    """What a run checks and how."""
+    """What a run checks and how. With `drawn`, every network is for one of the ISAs only."""
 
     isas: tuple[str, ...] = RUNNABLE
     kinds: tuple[str, ...] = tuple(FIELDS)
+    drawn: bool = False
     witnesses: tuple[Witness, ...] | None = None
     flags: tuple[str, ...] = ()
     group: int = GROUP
@@ -297,6 +298,7 @@ def _check_in_child(documents: Sequence[Document], options: Options, pipe: Any) 
                 witnesses=options.witnesses,
                 tally=answer.tally,
                 flags=options.flags,
+                drawn=options.drawn,
             )
             for number, document in enumerate(documents):
                 answer.counts.update(observations(document, document.graph(folder / f"net{number}", 1)))
@@ -308,16 +310,16 @@ def _check_in_child(documents: Sequence[Document], options: Options, pipe: Any) 
 
 
 def _plant(edits: Sequence[Edit]) -> None:
-    render = emit.render_kernel
+    for module in (cpu_emit, cuda_emit) if edits else ():
+        render: Callable[[Any, str], str] = module.render_kernel
 
-    def edited(kernel: AnyKernel, symbol: str) -> str:
-        text = render(kernel, symbol)
-        for part, pattern, replacement in edits:
-            text = re.sub(pattern, replacement, text) if part in symbol else text
-        return text
+        def edited(kernel: Any, symbol: str, render: Callable[[Any, str], str] = render) -> str:
+            text = render(kernel, symbol)
+            for part, pattern, replacement in edits:
+                text = re.sub(pattern, replacement, text) if part in symbol else text
+            return text
 
-    if edits:
-        emit.render_kernel = edited
+        module.render_kernel = edited
 
 
 def check_one(document: Document, options: Options) -> list[Failure]:
@@ -338,7 +340,8 @@ def _minimal(group: Group, number: int, failures: list[Failure], options: Option
     document = group.documents[number]
     isas = tuple(isa for isa in options.isas if any(failure.where.startswith(f"{isa},") for failure in failures))
     witnesses = options.witnesses if any(failure.where == "onnx" for failure in failures) or not isas else ()
-    narrow = replace(options, isas=isas or options.isas, witnesses=witnesses)
+    isas = isas[:1] if options.drawn else isas
+    narrow = replace(options, isas=isas or options.isas, drawn=options.drawn and not isas, witnesses=witnesses)
     verdicts = {document.text: failures}
     end = time.monotonic() + options.shrink_limit
 

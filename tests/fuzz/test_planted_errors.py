@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.fuzz import campaign, document
+from tests.fuzz.build_cuda import CUDA
 from tests.fuzz.campaign import Edit, Found, Options
 
 KINDS = ("conv2d", "max_pool", "relu", "concat", "global_avg_pool")
@@ -17,7 +18,13 @@ KINDS = ("conv2d", "max_pool", "relu", "concat", "global_avg_pool")
 FAST = Options(isas=("scalar",), kinds=KINDS, witnesses=(), flags=("-O0",), group=8, shrink_limit=60)
 
 
-def first_failure(edit: Edit, networks: int = 32, kinds: tuple[str, ...] = KINDS, shrink_limit: float = 0) -> Found:
+def first_failure(
+    edit: Edit,
+    networks: int = 32,
+    kinds: tuple[str, ...] = KINDS,
+    shrink_limit: float = 0,
+    isas: tuple[str, ...] = FAST.isas,
+) -> Found:
     """The first failure of a run with an error planted, which must have one."""
 
     class FoundOneError(Exception):
@@ -29,7 +36,7 @@ def first_failure(edit: Edit, networks: int = 32, kinds: tuple[str, ...] = KINDS
         caught.append(found)
         raise FoundOneError
 
-    options = replace(FAST, planted=(edit,), kinds=kinds, shrink_limit=shrink_limit)
+    options = replace(FAST, planted=(edit,), kinds=kinds, shrink_limit=shrink_limit, isas=isas, drawn=len(isas) > 1)
     with pytest.raises(FoundOneError):
         campaign.run(0, networks=networks, options=options, on_failure=stop)
     return caught[0]
@@ -55,6 +62,20 @@ def test_a_write_beside_an_output_is_found() -> None:
     edit = ("avg_pool", r"(v_store\(([^;]*?), [^;]*\);)", r"\1 (\2)[1] = 1.0f;")
     found = first_failure(edit, kinds=("global_avg_pool", "relu"))
     assert any("beside" in failure.what for failure in found.failures), found.failures
+
+
+@pytest.mark.parametrize(
+    ("edit", "isas", "said"),
+    [
+        (("max_pool", r"max_nan\(", "min_nan("), CUDA[:1], "max_pool"),
+        (("conv2d_", r"__syncthreads\(\);", ";"), CUDA, "conv2d"),
+    ],
+    ids=["wrong-function", "no-barrier"],
+)
+def test_an_error_in_a_cuda_kernel_is_found(edit: Edit, isas: tuple[str, ...], said: str) -> None:
+    found = first_failure(edit, isas=isas)
+    assert said in found.document.text
+    assert found.failures[0].where.startswith("cuda-emulated "), found.failures
 
 
 def test_a_crash_is_a_failure_of_one_network() -> None:

@@ -12,6 +12,7 @@ import pytest
 from rich.console import Console
 
 import cnngen
+from cnngen.arithmetic import Arithmetic
 from cnngen.errors import RunError, Source
 from cnngen.ir import Array, TensorType
 from cnngen.ops import Activate, Activation, Add, BatchNorm, Bound, Concat, Conv2D, Dense, Flatten, GlobalPool2D, Pool2D
@@ -327,6 +328,9 @@ def test_comparison_of_special_values() -> None:
     assert of([1.0], [nan], 9.0).status == "fail"
     assert of([inf], [-inf]).status == "fail"
     assert of([inf], [1e30], 1e20).status == "fail"
+    half = Arithmetic("fp16").of_result(Bound(np.array([65530.0, 60000.0]), np.array([1.0, 1.0]), np.array([1.0, 1.0])))
+    assert Comparison.of(np.array([inf, 60000.0]), half).status == "pass", "beyond the float16 range, too"
+    assert Comparison.of(np.array([65504.0, inf]), half).mismatches == 1
     assert of([inf], [1e39], 1e20).status == "pass", "beyond the float32 range an infinity is the right answer"
     assert of([inf], [-1e39], 1e20).status == "fail"
     assert of([1.0], [1.5], 1.0).status == "pass"
