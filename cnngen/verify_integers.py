@@ -31,12 +31,14 @@ from cnngen.ops import (
     Div,
     Elementwise,
     GlobalPool2D,
+    LogSoftmax,
     Maximum,
     Minimum,
     Movement,
     Mul,
     Op,
     Pool2D,
+    Power,
     PRelu,
     Softmax,
     Sub,
@@ -125,6 +127,9 @@ def _case(node: Node, types: Sequence[TensorType], rng: np.random.Generator) -> 
             powers = rng.choice([-1, 1], types[1].shape) * np.exp2(rng.integers(-3, 4, types[1].shape))
             inputs = (_integers(types[0].shape, 99, rng), np.asarray(powers, np.float32))
             return _activated(node, inputs, {}, "integers divided by powers of two")
+        case Power():
+            exponents = rng.integers(-2, 4, types[1].shape).astype(np.float32)
+            return IntegerCase((_integers(types[0].shape, 9, rng), exponents), {}, "bound", "exponentials")
         case PRelu():
             slopes = rng.choice([-1, 1], types[0].shape[-1]) * np.exp2(rng.integers(-3, 2, types[0].shape[-1]))
             weights = {"alpha": np.asarray(slopes, np.float32)}
@@ -151,7 +156,7 @@ def _case(node: Node, types: Sequence[TensorType], rng: np.random.Generator) -> 
             )
         case LRN():
             return IntegerCase((_integers(types[0].shape, LARGEST, rng),), {}, "bound", "a power of a sum")
-        case Softmax():
+        case Softmax() | LogSoftmax():
             return IntegerCase((_integers(types[0].shape, 8, rng),), {}, "bound", "exponentials")
         case _:
             assert_never(op)
@@ -189,7 +194,7 @@ def _activated(node: Node, inputs: tuple[Array, ...], weights: dict[str, Array],
 
 def _exact_on_integers(activation: Activation) -> bool:
     match activation.function:
-        case "relu" | "relu6":
+        case "relu" | "relu6" | "thresholded_relu" | "abs" | "neg" | "floor" | "ceil" | "round" | "sign":
             return True
         case "clip":
             return all(float(np.float32(limit)) == limit for limit in (activation.alpha, activation.beta))

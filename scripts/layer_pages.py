@@ -23,6 +23,7 @@ from pydantic.fields import FieldInfo
 from cnngen.analysis.cost import layer_cost
 from cnngen.frontends import load
 from cnngen.frontends.activations import ACTIVATIONS
+from cnngen.frontends.elementary import ELEMENTARY
 from cnngen.frontends.layers import LAYERS, Common, Layer
 from cnngen.frontends.weight_layouts import layouts
 from cnngen.ir import Graph, Node
@@ -38,6 +39,8 @@ FUNCTIONS = "Activation functions"
 FUNCTIONS_TEXT = """\
 Each is a layer, and a value of the field `activation` of other layers: `activation: relu`, or with parameters
 `activation: {clip: {maximum: 6}}`. Either way it costs no pass over memory behind a layer that has the field."""
+ONE_VARIABLE = {**ACTIVATIONS, **ELEMENTARY}
+"""Functions of one variable, of which a page shows values."""
 
 
 class Entry(BaseModel):
@@ -55,6 +58,7 @@ class Entry(BaseModel):
     keras: str
     notes: str = ""
     arguments: dict[str, Any] = {}
+    positive: bool = False
     example: str = ""
 
 
@@ -84,8 +88,8 @@ def page(kind: str, entry: Entry) -> str:
     parts += [_fenced(spec, "yaml"), "## Fields", _fields(layer)]
     if entry.formula:
         parts += ["## Formula", _fenced(entry.formula)]
-    if kind in ACTIVATIONS:
-        parts += ["## Values", _values(kind)]
+    if kind in ONE_VARIABLE:
+        parts += ["## Values", _values(kind, entry)]
     parts += ["## Shapes, receptive field, cost", _bullets(entry), "The layers of the example:", _computed(graph)]
     nodes = nodes_of(graph, spec, kind)
     weights = list(_weights(graph, nodes))
@@ -119,12 +123,16 @@ def index(known: dict[str, Entry]) -> str:
 
 
 def example(kind: str, entry: Entry) -> str:
-    """The example of a layer; that of an activation function shows both ways to write it."""
+    """The example of a layer; that of an activation function shows both ways to write it, where there are two."""
     if entry.example:
         return entry.example
     arguments = ", ".join(f"{key}: {value}" for key, value in entry.arguments.items())
     value = f"{{{kind}: {{{arguments}}}}}" if arguments else kind
     alone = f"{kind}: {{{arguments}}}" if arguments else kind
+    if kind in ELEMENTARY:
+        layers = ["conv2d: {filters: 4, kernel: 3}", *(["softplus"] if entry.positive else []), alone]
+        head = ["cnngen: 1", "input: {shape: [8, 8, 3]}", "weights: random", "layers:"]
+        return "\n".join([*head, *(f"  - {layer}" for layer in layers)]) + "\n"
     return textwrap.dedent(
         f"""\
         cnngen: 1
@@ -199,10 +207,12 @@ def _default(field: FieldInfo) -> str:
     return f"`{str(value).lower() if isinstance(value, bool) else value}`"
 
 
-def _values(kind: str) -> str:
-    """The function, with its default parameters, at a few places."""
+def _values(kind: str, entry: Entry) -> str:
+    """The function, with its default parameters (those of the example where it has none), at a few places."""
+    model = ONE_VARIABLE[kind]
+    required = any(field.is_required() for field in model.model_fields.values())
     points = np.array([-8.0, -3.0, -1.0, -0.5, 0.0, 0.5, 1.0, 3.0, 8.0])
-    values = ACTIVATIONS[kind]().activation().evaluate(points)
+    values = model(**(entry.arguments if required else {})).activation().evaluate(points)
     row = " | ".join(f"{value:.4g}" for value in values)
     return f"| x | {' | '.join(f'{x:g}' for x in points)} |\n|{'---|' * (len(points) + 1)}\n| `{kind}` | {row} |"
 

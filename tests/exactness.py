@@ -22,6 +22,7 @@ from cnngen.ops import (
     Mul,
     Pad,
     Pool2D,
+    Power,
     Reshape,
     Transpose,
     Upsample,
@@ -33,7 +34,7 @@ def is_exact(node: Node, inputs: list[Array]) -> bool:
     """Whether float32 makes no error: sums of products of small integers, or nothing but moves and comparisons."""
     integral = all(np.array_equal(x, np.rint(x)) and np.abs(x).max() < 4096 for x in inputs)
     match node.op:
-        case Div():
+        case Div() | Power():
             return False
         case Mul() if len(inputs) > 2:
             return False

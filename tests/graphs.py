@@ -44,11 +44,13 @@ from cnngen.ops import (
     Flatten,
     GlobalPool2D,
     Identity,
+    LogSoftmax,
     Maximum,
     Mul,
     Op,
     Pad,
     Pool2D,
+    Power,
     PRelu,
     Softmax,
     Sub,
@@ -389,10 +391,29 @@ def every_activation() -> Graph:
         Activation("gelu_tanh"),
         Activation("mish"),
         Activation("softplus"),
+        Activation("celu", 0.5),
+        Activation("softsign"),
+        Activation("thresholded_relu", 0.1),
+        Activation("swish", 1.5),
     ):
         net.add(Conv2D(4, (1, 1)))
         net.add(Activate(activation))
     return net.graph()
+
+
+def elementary() -> Graph:
+    """A mixture's likelihood by hand: elementary functions fused behind what they follow, and on their own."""
+    net = Builder((1, 4, 5, 6), name="elementary")
+    net.add(Conv2D(7, (1, 1)))
+    distance = net.add(Activate(Activation("square")), name="distance")
+    net.add(Activate(Activation("neg")), distance)
+    net.add(Activate(Activation("exp")), name="density")
+    net.add(GlobalPool2D("avg"), distance)
+    net.add(Activate(Activation("pow", 0.75)), name="exponent")
+    net.add(Power(), "density", "exponent", name="tempered")
+    net.add(Conv2D(5, (1, 1)))
+    net.add(Activate(Activation("erf")))
+    return net.graph(net.add(LogSoftmax(), name="scores"), "tempered")
 
 
 EXAMPLES: dict[str, Callable[[], Graph]] = {
@@ -413,6 +434,7 @@ EXAMPLES: dict[str, Callable[[], Graph]] = {
         style_transfer,
         ceil_pools,
         every_activation,
+        elementary,
     )
 }
 """Small networks by name, for tests over all of them."""

@@ -25,12 +25,14 @@ from cnngen.ops import (
     Flatten,
     GlobalPool2D,
     Identity,
+    LogSoftmax,
     Maximum,
     Minimum,
     Mul,
     Op,
     Pad,
     Pool2D,
+    Power,
     PRelu,
     Reshape,
     Softmax,
@@ -58,10 +60,20 @@ ACTIVATIONS = (
     Activation("gelu_tanh"),
     Activation("mish"),
     Activation("softplus"),
+    Activation("celu", 0.75),
+    Activation("softsign"),
+    Activation("thresholded_relu", 0.5),
+    Activation("swish", 1.75),
 )
 """Parameters are exact in float32, so that every implementation computes with the same ones."""
 
 
+ELEMENTARY = (
+    *(Activation(function) for function in ("exp", "log", "sqrt", "reciprocal", "square", "erf")),
+    *(Activation(function) for function in ("abs", "neg", "floor", "ceil", "round", "sign")),
+)
+POWERS = (3.0, -2.0, 0.5, -0.5, 1.75, 21.0, 0.0)
+"""Exponents of which each is computed in a way of its own."""
 IMAGE = (2, 9, 8, 4)
 
 
@@ -128,6 +140,10 @@ CASES: dict[str, Case] = {
     "dense_no_bias": Case(Dense(1, use_bias=False), ((1, 7),)),
     "dense_activation": Case(Dense(6, activation=RELU), ((3, 10),)),
     **{activation.function: _image(Activate(activation)) for activation in ACTIVATIONS},
+    **{activation.function: _image(Activate(activation)) for activation in ELEMENTARY},
+    **{f"pow_{exponent:g}": _image(Activate(Activation("pow", exponent))) for exponent in POWERS},
+    "clip_above": _image(Activate(Activation("clip", -np.inf, 0.75))),
+    "clip_below": _image(Activate(Activation("clip", -0.25, np.inf))),
     "prelu": _image(PRelu()),
     "prelu_of_features": Case(PRelu(), ((3, 10),)),
     "activation_of_features": Case(Activate(Activation("tanh")), ((3, 10),)),
@@ -153,6 +169,8 @@ CASES: dict[str, Case] = {
     "div": _image(Div(), inputs=2),
     "div_channels": Case(Div(Activation("tanh")), (IMAGE, (2, 1, 1, 4))),
     "div_of_one": Case(Div(), ((2, 1, 1, 1), IMAGE)),
+    "power": _image(Power(), inputs=2),
+    "power_channels": Case(Power(RELU), (IMAGE, (2, 1, 1, 4))),
     "maximum": _image(Maximum(), inputs=2),
     "maximum_columns": Case(Maximum(), (IMAGE, (2, 1, 8, 1), IMAGE)),
     "minimum": _image(Minimum(), inputs=2),
@@ -184,6 +202,8 @@ CASES: dict[str, Case] = {
     "reshape_of_features_chw": Case(Reshape((2, 3, 5), "chw"), ((2, 30),)),
     "softmax": Case(Softmax(), ((3, 10),)),
     "softmax_of_image": _image(Softmax()),
+    "log_softmax": Case(LogSoftmax(), ((3, 10),)),
+    "log_softmax_of_image": _image(LogSoftmax()),
     "identity": _image(Identity()),
 }
 

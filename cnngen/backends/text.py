@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cnngen.ops import Activation
+from cnngen.ops.elementary import whole_exponent
 from cnngen.plan.memory import View
 
 if TYPE_CHECKING:
@@ -69,6 +72,21 @@ def c_float(value: float) -> str:
     with np.errstate(over="ignore"):  # the largest float has no shorter text: rounded up it is infinite
         shortest = next((t for p in range(1, 9) if np.float32(t := f"{number:.{p}g}") == number), text)
     return (shortest if any(c in shortest for c in ".e") else shortest + ".0") + "f"
+
+
+def called(activation: Activation, variable: str, constant: Callable[[float], str]) -> str:
+    """The call of the function `act_<name>` on `variable`; `constant` writes a parameter.
+
+    Powers whose exponents are small whole numbers or halves have functions of their own.
+    """
+    if activation.function == "pow":
+        whole = whole_exponent(activation.alpha)
+        if whole is not None:
+            return f"act_pow_whole({variable}, {whole})"
+        if abs(activation.alpha) == 0.5:
+            return f"act_pow_{'half' if activation.alpha > 0 else 'minus_half'}({variable})"
+    arguments = [variable, *map(constant, activation.parameters)]
+    return f"act_{activation.function}({', '.join(arguments)})"
 
 
 def several(count: int, noun: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, Field, ValidationError, WithJsonSchema, model_validator
@@ -34,20 +35,21 @@ class Relu6(Function):
 
 
 class Clip(Function):
-    """``min(max(x, minimum), maximum)``."""
+    """``min(max(x, minimum), maximum)``, or one of the two."""
 
     kind = "clip"
-    minimum: float = Field(0.0, description="Lower limit")
-    maximum: float = Field(1.0, description="Upper limit")
+    minimum: float | None = Field(0.0, description="Lower limit, null for none")
+    maximum: float | None = Field(1.0, description="Upper limit, null for none")
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
-        if self.minimum > self.maximum:
+        if self.minimum is not None and self.maximum is not None and self.minimum > self.maximum:
             raise FieldError(f"minimum {self.minimum} exceeds maximum {self.maximum}", "swap the two")
         return self
 
     def activation(self) -> Activation:
-        return Activation("clip", self.minimum, self.maximum)
+        low = -math.inf if self.minimum is None else self.minimum
+        return Activation("clip", low, math.inf if self.maximum is None else self.maximum)
 
 
 class LeakyRelu(Function):
@@ -60,6 +62,16 @@ class LeakyRelu(Function):
         return Activation("leaky_relu", self.alpha)
 
 
+class ThresholdedRelu(Function):
+    """``x`` above `alpha`, 0 elsewhere (Konda, Memisevic and Krueger, 2015)."""
+
+    kind = "thresholded_relu"
+    alpha: float = Field(1.0, description="The threshold")
+
+    def activation(self) -> Activation:
+        return Activation("thresholded_relu", self.alpha)
+
+
 class Elu(Function):
     """``x`` where it is positive, ``alpha (exp(x) - 1)`` elsewhere."""
 
@@ -68,6 +80,16 @@ class Elu(Function):
 
     def activation(self) -> Activation:
         return Activation("elu", self.alpha)
+
+
+class Celu(Function):
+    """``x`` where it is positive, ``alpha (exp(x / alpha) - 1)`` elsewhere (Barron, 2017)."""
+
+    kind = "celu"
+    alpha: float = Field(1.0, gt=0, description="Goes to -alpha below zero; the slope is 1 at zero")
+
+    def activation(self) -> Activation:
+        return Activation("celu", self.alpha)
 
 
 class Selu(Function):
@@ -109,6 +131,22 @@ class Silu(Function):
     """``x / (1 + exp(-x))``, also called swish."""
 
     kind = "silu"
+
+
+class Swish(Function):
+    """``x / (1 + exp(-beta x))`` (Ramachandran, Zoph and Le, 2017); `silu` is that with a beta of 1."""
+
+    kind = "swish"
+    beta: float = Field(1.0, description="Factor of the sigmoid's argument; 1.702 is a fast gelu")
+
+    def activation(self) -> Activation:
+        return Activation("swish", self.beta)
+
+
+class Softsign(Function):
+    """``x / (1 + |x|)``."""
+
+    kind = "softsign"
 
 
 class Gelu(Function):
@@ -177,6 +215,8 @@ def _parameterised(function: type[Function], parameters: Any) -> Activation:
         if first["type"] == "literal_error":
             expected = first["ctx"]["expected"]
             raise FieldError(f"{place}: is {shown(first['input'])}", f"write {expected}") from None
+        if first["type"] == "greater_than":
+            raise FieldError(f"{place}: must be above {first['ctx']['gt']:g}, not {shown(first['input'])}") from None
         raise FieldError(f"{place}: must be a finite number, not {shown(first['input'])}") from None
 
 

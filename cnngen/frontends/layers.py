@@ -16,6 +16,7 @@ from pydantic import ConfigDict, Field, create_model
 from cnngen import ops
 from cnngen.errors import ShapeError
 from cnngen.frontends.activations import ACTIVATIONS, ActivationField, Function
+from cnngen.frontends.elementary import ELEMENTARY
 from cnngen.frontends.fields import (
     Count,
     Model,
@@ -314,6 +315,12 @@ class Div(Elementwise, kind="div"):
     op = ops.Div
 
 
+class Power(Elementwise, kind="power"):
+    """The first of two `inputs` to the power of the second, broadcast against each other. Becomes `ops.Power`."""
+
+    op = ops.Power
+
+
 class Maximum(Elementwise, kind="maximum"):
     """The largest of the `inputs`, broadcast against each other. Becomes `ops.Maximum`."""
 
@@ -408,6 +415,13 @@ class Softmax(Layer, kind="softmax"):
         return ops.Softmax()
 
 
+class LogSoftmax(Layer, kind="log_softmax"):
+    """Logarithms of probabilities: ``x - log sum exp(x)`` over the channels. Becomes `ops.LogSoftmax`."""
+
+    def lower(self, inputs: Types, options: Options) -> ops.LogSoftmax:
+        return ops.LogSoftmax()
+
+
 class Dropout(Layer, kind="dropout"):
     """Does nothing at inference; `rate` is only for the reader. Becomes `ops.Identity`."""
 
@@ -428,14 +442,14 @@ class PRelu(Layer, kind="prelu"):
 
 
 class ActivationLayer(Layer):
-    """Base of the activation functions as layers of their own. Becomes `ops.Activate`."""
+    """Base of the functions of one variable as layers of their own. Becomes `ops.Activate`."""
 
     def lower(self, inputs: Types, options: Options) -> ops.Activate:
         assert isinstance(self, Function)
         return ops.Activate(self.activation())
 
 
-for _function in ACTIVATIONS.values():
+for _function in (*ACTIVATIONS.values(), *ELEMENTARY.values()):
     create_model(
         _function.__name__,
         __base__=(_function, ActivationLayer),

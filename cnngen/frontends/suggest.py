@@ -32,7 +32,7 @@ OTHER_NAMES = {
     "resize": ("upsample",),
     "scalefactor": ("scale",),
     "size": ("kernel", "scale"),
-    "swish": ("silu",),
+    "rsqrt": ("pow",),
     "units": ("filters",),
     "view": ("reshape",),
     "zeropadding": ("pad",),

@@ -6,14 +6,14 @@ from cnngen.ops.base import Op as BaseOp
 from cnngen.ops.conv2d import Conv2D
 from cnngen.ops.conv2d_transpose import Conv2DTranspose
 from cnngen.ops.dense import Dense
-from cnngen.ops.elementwise import Add, Div, Elementwise, Maximum, Minimum, Mul, Sub
+from cnngen.ops.elementwise import Add, Div, Elementwise, Maximum, Minimum, Mul, Power, Sub
 from cnngen.ops.functions import FUNCTIONS
 from cnngen.ops.interpolate import UpsampleBilinear
 from cnngen.ops.normalize import LRN, BatchNorm
 from cnngen.ops.pad import Pad
 from cnngen.ops.pool2d import GlobalPool2D, Pool2D
 from cnngen.ops.shape import Concat, Flatten, Identity, Movement, Reshape, Transpose, Upsample
-from cnngen.ops.softmax import Softmax
+from cnngen.ops.softmax import LogSoftmax, Softmax
 
 Op = (
     Conv2D
@@ -29,6 +29,7 @@ Op = (
     | Sub
     | Mul
     | Div
+    | Power
     | Maximum
     | Minimum
     | Concat
@@ -40,6 +41,7 @@ Op = (
     | Reshape
     | Identity
     | Softmax
+    | LogSoftmax
 )
 """Every op; a `match` over it ends in `assert_never`."""
 
@@ -65,6 +67,7 @@ __all__ = [
     "Flatten",
     "GlobalPool2D",
     "Identity",
+    "LogSoftmax",
     "Maximum",
     "Minimum",
     "Movement",
@@ -73,6 +76,7 @@ __all__ = [
     "PRelu",
     "Pad",
     "Pool2D",
+    "Power",
     "Reshape",
     "Softmax",
     "Sub",

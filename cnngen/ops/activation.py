@@ -9,16 +9,18 @@ import numpy as np
 
 from cnngen.ir import Array, TensorType
 from cnngen.ops.base import SMALLEST_NORMAL, UNIT_ROUNDOFF, Bound, Cost, Op, Types, Weights, parameters
-from cnngen.ops.functions import FUNCTIONS, Function
+from cnngen.ops.function import Function
+from cnngen.ops.functions import FUNCTIONS
 
 
 @dataclass(frozen=True)
 class Activation:
-    """An activation function with its parameters.
+    """An activation function, or another function of one variable, with its parameters.
 
-    `clip` limits to [alpha, beta]; `leaky_relu` has slope alpha below zero; `elu` goes to -alpha there;
-    `hard_sigmoid` is clip(alpha x + beta, 0, 1). Both are rounded to float32 here, like every number of a
-    network: the kernel and the reference then compute with the same ones.
+    `clip` limits to [alpha, beta], which may be infinite; `leaky_relu` has slope alpha below zero; `elu`
+    and `celu` go to -alpha there; `thresholded_relu` is x above alpha; `hard_sigmoid` is
+    clip(alpha x + beta, 0, 1), `swish` x sigmoid(alpha x), `pow` x^alpha. Both are rounded to float32
+    here, like every number of a network: the kernel and the reference then compute with the same ones.
     """
 
     function: str
@@ -47,14 +49,17 @@ class Activation:
     def bound(self, before: Bound) -> Bound:
         """The bound behind the activation, given the bound in front of it."""
         rule, value = self.rule, self.evaluate(before.value)
-        slope = rule.lipschitz(self.alpha, self.beta)
-        own = rule.roundings * UNIT_ROUNDOFF * np.abs(value) + rule.absolute(self.alpha, self.beta)
+        size = np.where(np.isfinite(value), np.abs(value), 0.0)  # infinities and NaN are exact
+        own = rule.roundings * UNIT_ROUNDOFF * size + rule.absolute(self.alpha, self.beta)
         if rule.inner is not None:
-            own = own + rule.inner(before.value) * UNIT_ROUNDOFF * np.abs(value)
+            own = own + rule.inner(before.value, self.alpha, self.beta) * UNIT_ROUNDOFF * size
         own = own + (rule.roundings > 0) * SMALLEST_NORMAL
         # The evaluation's error is relative to the value at the *perturbed* argument.
         spread = 1 + rule.roundings * UNIT_ROUNDOFF
-        return Bound(value, spread * slope * before.limit + own, spread * slope * before.alarm + own)
+        limit, alarm = (
+            rule.moves(before.value, error, self.alpha, self.beta) for error in (before.limit, before.alarm)
+        )
+        return Bound(value, spread * limit + own, spread * alarm + own)
 
 
 def activated(bound: Bound, activation: Activation | None) -> Bound:

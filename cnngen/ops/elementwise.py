@@ -29,10 +29,13 @@ from cnngen.ops.base import (
     Weights,
     Window,
 )
+from cnngen.ops.elementary import power, power_roundings
 
 AXES = {4: ("batch", "height", "width", "channels"), 2: ("batch", "features")}
 SMALLEST_DENORMAL = SMALLEST_NORMAL * UNIT_ROUNDOFF
 """2^-150: half the distance of denormal numbers."""
+POWER_OPERATIONS = 12
+"""An exponential and a logarithm, beside the product that is counted already."""
 
 
 @dataclass(frozen=True)
@@ -145,6 +148,29 @@ class Div(Elementwise):
 
     def combined_bound(self, inputs: Sequence[Array]) -> Bound:
         return _rounded_once(self.combine(inputs))
+
+
+@dataclass(frozen=True)
+class Power(Elementwise):
+    """The first of two tensors to the power of the second, then the activation.
+
+    NaN where the base is negative and the exponent not whole, and 1 for the exponent 0 and the base 1, as in C.
+    """
+
+    most: ClassVar[int | None] = 2
+
+    def cost(self, inputs: Types, output: TensorType) -> Cost:
+        cost = super().cost(inputs, output)
+        return Cost(other=cost.other + POWER_OPERATIONS * output.elements)
+
+    def combine(self, inputs: Sequence[Array]) -> Array:
+        return power(*inputs)
+
+    def combined_bound(self, inputs: Sequence[Array]) -> Bound:
+        value = self.combine(inputs)
+        size = np.where(np.isfinite(value), np.abs(value), 0.0)  # infinities and NaN are exact
+        limit = power_roundings(*inputs) * UNIT_ROUNDOFF * size + SMALLEST_NORMAL
+        return Bound(value, limit, limit)
 
 
 @dataclass(frozen=True)

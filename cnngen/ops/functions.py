@@ -3,40 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 
 from cnngen.ir import Array
 from cnngen.ops.base import UNIT_ROUNDOFF
-
-
-@dataclass(frozen=True)
-class Function:
-    """How one activation function is computed and how it treats errors.
-
-    `lipschitz` bounds its slope; `roundings` is the relative error of the float32 evaluation in units
-    of u, `absolute` an absolute one (both for the generated code of `templates/c/simd/vector_math.h`).
-    `inner` is further relative error in units of u that depends on x: that of a rounded argument of an
-    inner function times the condition number with which it enters. Of alpha and beta it takes the first `parameters`.
-    """
-
-    evaluate: Callable[[Array, float, float], Array]
-    lipschitz: Callable[[float, float], float] = lambda alpha, beta: 1.0
-    roundings: int = 0
-    absolute: Callable[[float, float], float] = lambda alpha, beta: 0.0
-    operations: int = 1
-    inner: Callable[[Array], Array] | None = None
-    parameters: int = 0
-
-
-EXP_ROUNDINGS = 4
-EXPM1_ROUNDINGS = 3
-LOG1P_ROUNDINGS = 6
-TAIL_ROUNDINGS = 10
-"""Relative errors in units of u of `v_exp`, `v_expm1`, `v_log1p` and `v_normal_tail` of vector_math.h, for
-results in the normal range."""
+from cnngen.ops.elementary import ELEMENTARY
+from cnngen.ops.function import (
+    EXP_ROUNDINGS,
+    EXPM1_ROUNDINGS,
+    LOG1P_ROUNDINGS,
+    TAIL_ROUNDINGS,
+    Function,
+    between_ends,
+)
 
 
 def _sigmoid(x: Array) -> Array:
@@ -90,6 +70,34 @@ def _mish(x: Array) -> Array:
         return np.asarray(x * np.tanh(_softplus(x)))
 
 
+def _celu(x: Array, alpha: float) -> Array:
+    """Barron, Continuously Differentiable Exponential Linear Units, 2017."""
+    return np.where(x >= 0, x, alpha * np.expm1(np.minimum(x, 0) / alpha))
+
+
+def _softsign(x: Array) -> Array:
+    with np.errstate(invalid="ignore"):  # an infinity over an infinity
+        return np.asarray(x / (1 + np.abs(x)))
+
+
+def _thresholded_relu(x: Array, alpha: float) -> Array:
+    """Konda, Memisevic and Krueger, Zero-bias autoencoders and the benefits of co-adapting features, 2015."""
+    return np.where(x <= alpha, 0.0, x)
+
+
+def _swish(x: Array, beta: float) -> Array:
+    """Ramachandran, Zoph and Le, Searching for Activation Functions, 2017."""
+    with np.errstate(invalid="ignore"):
+        return np.asarray(x * _sigmoid(beta * x))
+
+
+def _swish_inner(x: Array, alpha: float) -> Array:
+    """The product alpha x is rounded; sigmoid(t) has the condition number |t| sigmoid(-t)."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        t = alpha * x
+        return np.where(np.isinf(t), 0.0, np.abs(t) * _sigmoid(-t))
+
+
 VANISHED = 2.0**-121
 """Where a factor in front of x is zero because e^x left the floats, below -88.72: |x e^x| < 89 e^-88.72."""
 
@@ -98,8 +106,28 @@ FUNCTIONS: dict[str, Function] = {
     "relu6": Function(lambda x, a, b: np.minimum(np.maximum(x, 0), 6)),
     "clip": Function(lambda x, a, b: np.minimum(np.maximum(x, a), b), parameters=2),
     "leaky_relu": Function(lambda x, a, b: np.where(x >= 0, x, a * x), lambda a, b: max(1.0, abs(a)), 1, parameters=1),
+    # At the threshold the value jumps.
+    "thresholded_relu": Function(
+        lambda x, a, b: _thresholded_relu(x, a),
+        moved=between_ends(lambda x, a, b: _thresholded_relu(x, a), lambda a, b: (a, float(np.nextafter(a, math.inf)))),
+        parameters=1,
+    ),
     "elu": Function(
-        lambda x, a, b: _elu(x, a), lambda a, b: max(1.0, abs(a)), EXPM1_ROUNDINGS + 1, operations=5, parameters=1
+        lambda x, a, b: _elu(x, a),
+        lambda a, b: max(1.0, abs(a)),
+        EXPM1_ROUNDINGS + 1,
+        operations=5,
+        parameters=1,
+    ),
+    # The quotient x / alpha enters e^t - 1 with the condition number t e^t / (e^t - 1) <= 1; where it is denormal it is
+    # off by up to half a denormal.
+    "celu": Function(
+        lambda x, a, b: _celu(x, a),
+        lambda a, b: 1.0,
+        EXPM1_ROUNDINGS + 2,
+        lambda a, b: abs(a) * 2.0**-149,
+        operations=6,
+        parameters=1,
     ),
     # The constants are rounded, too.
     "selu": Function(
@@ -125,11 +153,27 @@ FUNCTIONS: dict[str, Function] = {
         lambda x, a, b: x * np.clip(x / 6 + 0.5, 0, 1), lambda a, b: 1.5, 6, lambda a, b: 8 * UNIT_ROUNDOFF, 4
     ),
     "silu": Function(lambda x, a, b: x * _sigmoid(x), lambda a, b: 1.1, 14, lambda a, b: VANISHED, operations=5),
+    # As silu, whose argument is not rounded. Where e^t vanishes, |x e^t| = |t e^t| / |alpha|.
+    "swish": Function(
+        lambda x, a, b: _swish(x, a),
+        lambda a, b: 1.1,
+        14,
+        lambda a, b: VANISHED / abs(a) if a else 0.0,
+        6,
+        lambda x, a, b: _swish_inner(x, a),
+        parameters=1,
+    ),
+    "softsign": Function(lambda x, a, b: _softsign(x), roundings=2, operations=3),
     # The tail, its complement, the product.
     "gelu": Function(lambda x, a, b: _gelu(x), lambda a, b: 1.13, TAIL_ROUNDINGS + 2, operations=20),
     # An exponential, a sum and a quotient.
     "gelu_tanh": Function(
-        lambda x, a, b: _gelu_tanh(x), lambda a, b: 1.13, 6, lambda a, b: VANISHED, 8, _gelu_tanh_inner
+        lambda x, a, b: _gelu_tanh(x),
+        lambda a, b: 1.13,
+        6,
+        lambda a, b: VANISHED,
+        8,
+        lambda x, a, b: _gelu_tanh_inner(x),
     ),
     # m = e (e + 2) has twice the error of e and two roundings where e is large, but enters as m / (m + 2): with
     # the condition number 2 / (m + 2). Where e is small, m = 2 e has the error of e and two roundings. Both are
@@ -137,5 +181,6 @@ FUNCTIONS: dict[str, Function] = {
     "mish": Function(lambda x, a, b: _mish(x), lambda a, b: 1.09, 9, operations=8),
     # The error of e^-|x| enters ln(1 + t) with a condition number below 1; then there is the sum.
     "softplus": Function(lambda x, a, b: _softplus(x), roundings=EXP_ROUNDINGS + LOG1P_ROUNDINGS + 1, operations=7),
+    **ELEMENTARY,
 }
-"""Every activation function. `a` and `b` are the op's `alpha` and `beta`."""
+"""Every function. `a` and `b` are the op's `alpha` and `beta`."""

@@ -9,14 +9,7 @@ import numpy as np
 
 from cnngen.ir import Array, TensorType
 from cnngen.ops.base import UNIT_ROUNDOFF, Bound, Cost, Op, Types, Weights, parameters, require_rank
-from cnngen.ops.functions import EXP_ROUNDINGS
-
-LOG_ROUNDINGS = 2
-"""Absolute error of the generated logarithm: below ``(|log x| + LOG_ROUNDINGS) u``.
-
-It is e ln 2 + p s with |p s| <= ln(2) / 2: p s has 4 roundings, its sum with the low part of e ln 2 one
-more, together below 1.9 u; the last sum has one of the result.
-"""
+from cnngen.ops.function import EXP_ROUNDINGS, LOG_ROUNDINGS
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from cnngen.ops import (
     Flatten,
     GlobalPool2D,
     Identity,
+    LogSoftmax,
     Op,
     Pad,
     Pool2D,
@@ -68,7 +69,7 @@ def describe(op: Op, inputs: tuple[TensorType, ...]) -> str:
             return f"pad {what} {','.join(map(str, op.padding))}"
         case Upsample() | UpsampleBilinear():
             return f"{op.kind} {pair(op.scale)}"
-        case GlobalPool2D() | BatchNorm() | PRelu() | Concat() | Identity() | Softmax():
+        case GlobalPool2D() | BatchNorm() | PRelu() | Concat() | Identity() | Softmax() | LogSoftmax():
             return op.kind
         case _:
             assert_never(op)

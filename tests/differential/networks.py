@@ -24,11 +24,13 @@ from cnngen.ops import (
     Elementwise,
     Flatten,
     GlobalPool2D,
+    LogSoftmax,
     Maximum,
     Minimum,
     Mul,
     Op,
     Pool2D,
+    Power,
     PRelu,
     Softmax,
     Sub,
@@ -189,6 +191,8 @@ def vectors_and_pointwise() -> Graph:
     out.append(net.add(Dense(17, use_bias=False, activation=RELU), "v", name="dense_relu"))
     out.append(net.add(Softmax(), "v", name="softmax_37"))
     out.append(net.add(Softmax(), "x", name="softmax_over_channels"))
+    out.append(net.add(LogSoftmax(), "v", name="log_softmax_37"))
+    out.append(net.add(LogSoftmax(), "x", name="log_softmax_over_channels"))
     out += [net.add(LRN(size, alpha=0.5, bias=2.0), "x", name=f"lrn_{size}") for size in (1, 3, 4, 5, 9)]
     out.append(net.add(BatchNorm(), "x", name="batch_norm"))
     out.append(net.add(BatchNorm(1e-3), "v", name="batch_norm_of_a_vector"))
@@ -266,8 +270,18 @@ FUNCTIONS = (
     Activation("gelu_tanh"),
     Activation("mish"),
     Activation("softplus"),
+    Activation("celu", 0.6),
+    Activation("softsign"),
+    Activation("thresholded_relu", 0.3),
+    Activation("swish", 1.702),
 )
 """Every activation function."""
+ELEMENTARY = (
+    *(Activation(function) for function in ("exp", "log", "sqrt", "reciprocal", "square", "erf")),
+    *(Activation(function) for function in ("abs", "neg", "floor", "ceil", "round", "sign")),
+    *(Activation("pow", exponent) for exponent in (3.0, -2.0, 0.5, -0.5, 1.7, 21.0)),
+)
+"""Every elementary function, the power in all the ways it is computed."""
 
 
 def activations() -> Graph:
@@ -277,6 +291,11 @@ def activations() -> Graph:
     fused = [
         net.add(Conv2D(5, (1, 1), activation=activation), "x", name=f"{activation}_fused") for activation in FUNCTIONS
     ]
+    for function in ELEMENTARY:
+        suffix = f"_{function.alpha:g}" if function.function == "pow" else ""
+        alone.append(net.add(Activate(function), "x", name=f"{function}_alone{suffix}"))
+        fused.append(net.add(Mul(function), "x", "x", name=f"{function}_fused{suffix}"))
+    alone.append(net.add(Power(), "x", "x", name="pow_alone_of_itself"))
     return net.graph(*alone, *fused)
 
 

@@ -27,6 +27,7 @@ from cnngen.ops import (
     Flatten,
     GlobalPool2D,
     Identity,
+    LogSoftmax,
     Pad,
     Pool2D,
     PRelu,
@@ -147,7 +148,7 @@ class _Builder:
             case Activate():
                 self.activate(op.activation, inputs[0], out)
             case Elementwise():
-                kind = {"maximum": "Max", "minimum": "Min"}.get(op.kind, op.kind.capitalize())
+                kind = {"maximum": "Max", "minimum": "Min", "power": "Pow"}.get(op.kind, op.kind.capitalize())
                 result = inputs[0]
                 for position, other in enumerate(inputs[1:]):
                     result = self.emit(kind, [result, other], f"{out}/result{position}")
@@ -210,6 +211,8 @@ class _Builder:
                 self.emit("Identity", inputs, out)
             case Softmax():
                 self.emit("Softmax", inputs, out, axis=1)
+            case LogSoftmax():
+                self.emit("LogSoftmax", inputs, out, axis=1)
             case _:
                 assert_never(op)
 
@@ -293,8 +296,22 @@ class _Builder:
         match activation.function:
             case "relu6" | "clip":
                 low, high = (0.0, 6.0) if activation.function == "relu6" else (activation.alpha, activation.beta)
-                limits = [self.constant(f"{out}/low", np.array(low)), self.constant(f"{out}/high", np.array(high))]
+                limits = [
+                    self.constant(f"{out}/{name}", np.array(limit)) if np.isfinite(limit) else ""
+                    for name, limit in (("low", low), ("high", high))
+                ]
                 self.emit("Clip", [x, *limits], out)
+            case "thresholded_relu":
+                self.emit("ThresholdedRelu", [x], out, alpha=activation.alpha)
+            case "celu":
+                self.emit("Celu", [x], out, alpha=activation.alpha)
+            case "swish":
+                beta = self.constant(f"{out}/beta", np.array(activation.alpha))
+                gate = self.emit("Sigmoid", [self.emit("Mul", [x, beta], f"{out}/scaled")], f"{out}/gate")
+                self.emit("Mul", [x, gate], out)
+            case "pow" | "square":
+                exponent = 2.0 if activation.function == "square" else activation.alpha
+                self.emit("Pow", [x, self.constant(f"{out}/exponent", np.array(exponent))], out)
             case "leaky_relu":
                 self.emit("LeakyRelu", [x], out, alpha=activation.alpha)
             case "hard_sigmoid":
@@ -315,8 +332,9 @@ class _Builder:
                     "gelu": "Gelu",
                     "mish": "Mish",
                     "softplus": "Softplus",
+                    "softsign": "Softsign",
                 }
-                self.emit(names[function], [x], out)
+                self.emit(names.get(function, function.capitalize()), [x], out)
 
 
 def transposed_kernel(weight: Array, groups: int) -> Array:

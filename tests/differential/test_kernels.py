@@ -43,11 +43,13 @@ from cnngen.ops import (
     Flatten,
     GlobalPool2D,
     Identity,
+    LogSoftmax,
     Maximum,
     Minimum,
     Mul,
     Pad,
     Pool2D,
+    Power,
     PRelu,
     Reshape,
     Softmax,
@@ -199,7 +201,7 @@ def pointwise() -> Graph:
     out += [net.add(Dense(17, use_bias=False, activation=FUSED), name) for name in ("v1", "v7")]
     for c in CHANNELS:
         name = f"c{c}"
-        out.append(net.add(Softmax(), name))
+        out.append(net.add(Softmax() if c % 2 else LogSoftmax(), name))
         out.append(net.add(LRN(1 + c % 6, alpha=0.5, beta=(0.5, 0.75, 1.0, 0.6)[c % 4], bias=2.0), name))
         out.append(net.add(Add(FUSED if c % 2 else None), name, name, *[name] * (c % 3)))
     for c, function in zip(CHANNELS, ("sigmoid", "tanh", "hard_swish", "silu", "leaky_relu", "relu6"), strict=False):
@@ -234,6 +236,7 @@ def broadcasting() -> Graph:
         out.append(net.add(Add(), f"row{c}", "column", f"gate{c}"))
         out.append(net.add(PRelu(), f"x{c}"))
     out += [net.add(Mul(), "long", "long_gate"), net.add(Minimum(), "long_gate", "long", "column")]
+    out += [net.add(Power(), "v", "w"), net.add(Power(FUSED), "x9", "row9")]
     out += [net.add(Div(), "v", "w"), net.add(Sub(FUSED), "w", "v"), net.add(Mul(), "v", "v"), net.add(PRelu(), "v")]
     return net.graph(*out)
 

@@ -35,7 +35,7 @@ from tests.native import RUNNABLE
 
 LIBRARY_ROUNDINGS = 8
 """ONNX Runtime's exp, pow and tanh may be a few roundings worse than ours, for which the bounds were derived."""
-STRAIGHT = ("relu", "relu6", "clip", "leaky_relu", "prelu", "hard_sigmoid")
+STRAIGHT = ("relu", "relu6", "clip", "leaky_relu", "prelu", "hard_sigmoid", "thresholded_relu", "abs", "neg", "sqrt")
 """Activations without a curve. ONNX Runtime's curved ones have an error relative to 1 (times x, as in silu)."""
 GUARD = np.float32(-1.2345e-38)
 """A denormal that no network computes: what stands beside arrays that are given to native code."""

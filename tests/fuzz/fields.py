@@ -9,11 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 from hypothesis import strategies as st
 
 from cnngen.frontends.activations import ACTIVATIONS
+from cnngen.frontends.elementary import ELEMENTARY
 from cnngen.ir import TensorType
 from cnngen.ops.conv2d import same_padding
 
@@ -159,6 +160,9 @@ NUMBERS: dict[tuple[str, str], tuple[float, ...]] = {
     ("clip", "minimum"): (0.0, -0.5, -1.0, 0.1),
     ("clip", "maximum"): (1.0, 0.75, 6.0, 0.1),
     ("hard_sigmoid", "alpha"): (0.2, 0.25, -0.5),
+    ("thresholded_relu", "alpha"): (1.0, 0.25, 0.0, -0.5),
+    ("celu", "alpha"): (1.0, 0.25, 3.0),
+    ("swish", "beta"): (1.0, 1.702, 0.5, -0.25),
     ("batch_norm", "epsilon"): (1e-5, 1e-3, 0.5, 0.0),
     ("lrn", "alpha"): (1e-4, 0.5, 0.0, 2.0),
     ("lrn", "beta"): (0.75, 0.5, 1.0, 0.6, 0.0, -0.5),
@@ -179,12 +183,23 @@ def function_fields(draw: Draw, kind: str) -> Fields:
     """Parameters of the activation function `kind`: every field of its model."""
     fields: Fields = {}
     for name, info in ACTIVATIONS[kind].model_fields.items():
-        choices = getattr(info.annotation, "__args__", ()) if info.annotation is not float else ()
+        choices = get_args(info.annotation) if get_origin(info.annotation) is Literal else ()
         if one_in(draw, 2):
             fields[name] = pick(draw, *choices) if choices else number(draw, kind, name)
-    if kind == "clip" and fields.get("minimum", 0.0) > fields.get("maximum", 1.0):
-        fields = {"minimum": fields.get("maximum", 1.0), "maximum": fields.get("minimum", 0.0)}
+    if kind == "clip":
+        if fields.get("minimum", 0.0) > fields.get("maximum", 1.0):
+            fields = {"minimum": fields.get("maximum", 1.0), "maximum": fields.get("minimum", 0.0)}
+        if fields and one_in(draw, 3):
+            fields[pick(draw, *fields)] = None  # no limit on this side
     return fields
+
+
+EXPONENTS = (2, 3, 0.5, -0.5, -1, 0, 1, 1.5, -2, 17)
+
+
+def elementary_fields(draw: Draw, kind: str) -> Fields:
+    """The exponent of a power; the other elementary functions have no fields."""
+    return {"exponent": pick(draw, *EXPONENTS)} if kind == "pow" else {}
 
 
 def activation(draw: Draw) -> Any:
@@ -402,13 +417,15 @@ FIELDS: dict[str, Callable[[Draw, TensorType], Fields]] = {
     "pad": pad,
     "lrn": lrn,
     "softmax": nothing,
+    "log_softmax": nothing,
     "global_avg_pool": nothing,
     "global_max_pool": nothing,
     "dropout": dropout,
     "prelu": nothing,
-    **dict.fromkeys(("add", "mul", "maximum", "minimum", "sub", "div"), elementwise),
+    **dict.fromkeys(("add", "mul", "maximum", "minimum", "sub", "div", "power"), elementwise),
     "concat": nothing,
     **{kind: (lambda draw, x, kind=kind: function_fields(draw, kind)) for kind in ACTIVATIONS},
+    **{kind: (lambda draw, x, kind=kind: elementary_fields(draw, kind)) for kind in ELEMENTARY},
 }
 """How the fields of each kind are drawn for a first input of this type."""
 

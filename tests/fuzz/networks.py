@@ -49,6 +49,8 @@ SIDES = (1, 4, 2, 3, 5, 6, 7, 8, 9, 11)
 IMAGE_CHANNELS = (1, 3, 2, 4, 5, 8, 16, 17, 9)
 NAMES = ("größe", "a b", "no", "-1", "*/ x", "end/", "input_1", "1e3", "x: y", "$f", "conv2d_1", "#", "q'\"")
 """Names that YAML, C or the default names could take for something else."""
+STEEP = frozenset({"exp", "log", "sqrt", "reciprocal", "pow", "square"})
+"""Functions that overflow, or have no useful bound end to end, but on positive and moderate numbers."""
 SEVERAL = frozenset(kind for kind, layer in LAYERS.items() if layer.arity is None)
 
 
@@ -160,7 +162,7 @@ def _source(draw: Draw, tensors: Sequence[Tensor]) -> Tensor:
 def _joined(draw: Draw, net: Net, kind: str, first: Tensor) -> list[Tensor]:
     """`first`, and what `kind` can join with it: channels of images of one size, or sizes that broadcast."""
     inputs, shape = [first], first.type.shape
-    for _ in range(1 if kind in ("sub", "div") else draw(st.integers(1, 3))):
+    for _ in range(1 if kind in ("sub", "div", "power") else draw(st.integers(1, 3))):
         if kind == "concat":
             fits = [tensor for tensor in reversed(net.tensors) if tensor.type.shape[:-1] == shape[:-1]]
         else:
@@ -170,9 +172,11 @@ def _joined(draw: Draw, net: Net, kind: str, first: Tensor) -> list[Tensor]:
             shape = np.broadcast_shapes(shape, inputs[-1].type.shape)
     if len(inputs) == 2 and kind != "concat" and one_in(draw, 3):
         inputs.reverse()
-    if kind in ("mul", "div"):
+    if kind in ("mul", "div", "power"):
         # What is multiplied again and again overflows; a quotient near zero has no useful bound end to end.
         inputs[1] = _gate(draw, net, inputs[1])
+        if kind == "power":
+            inputs[0] = _gate(draw, net, inputs[0])
         inputs = inputs[:2]
     while kind == "concat" and sum(math.prod(tensor.type.shape) for tensor in inputs) > 2 * MAX_ELEMENTS:
         inputs.pop()
@@ -231,6 +235,8 @@ def _step(draw: Draw, net: Net, kinds: tuple[str, ...], last: bool = False) -> b
         return True
     kind = pick(draw, *_possible(kinds, source.type))
     inputs = [source]
+    if kind in STEEP:
+        inputs = [_gate(draw, net, source)]
     if kind in SEVERAL:
         inputs = _joined(draw, net, kind, source)
         if len(inputs) < 2:

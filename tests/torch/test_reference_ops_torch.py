@@ -26,11 +26,13 @@ from cnngen.ops import (
     Flatten,
     GlobalPool2D,
     Identity,
+    LogSoftmax,
     Maximum,
     Minimum,
     Mul,
     Pad,
     Pool2D,
+    Power,
     PRelu,
     Reshape,
     Softmax,
@@ -107,6 +109,8 @@ def torch_result(node: Node, inputs: list[Tensor]) -> Tensor:
             return activated(functools.reduce(torch.mul, inputs), op.activation)
         case Div():
             return activated(x / inputs[1], op.activation)
+        case Power():
+            return activated(torch.pow(x, inputs[1]), op.activation)
         case Maximum():
             return activated(functools.reduce(torch.maximum, inputs), op.activation)
         case Minimum():
@@ -136,6 +140,8 @@ def torch_result(node: Node, inputs: list[Tensor]) -> Tensor:
             return functional.dropout(x, training=False)
         case Softmax():
             return functional.softmax(x, dim=-1)
+        case LogSoftmax():
+            return functional.log_softmax(x, dim=-1)
         case _:
             assert_never(op)
 
@@ -194,8 +200,18 @@ def activated(x: Tensor, activation: Activation | None) -> Tensor:
             return functional.mish(x)
         case "softplus":
             return functional.softplus(x, threshold=1000)  # above which it returns x
-        case other:
-            raise AssertionError(f"no PyTorch form of {other} is written down here")
+        case "celu":
+            return functional.celu(x, alpha)
+        case "softsign":
+            return functional.softsign(x)
+        case "thresholded_relu":
+            return functional.threshold(x, alpha, 0)
+        case "swish":
+            return x * torch.sigmoid(alpha * x)
+        case "pow":
+            return torch.pow(x, alpha)
+        case elementary:
+            return getattr(torch, elementary)(x)
 
 
 def chw(x: Tensor) -> Tensor:

@@ -273,7 +273,23 @@ def test_lrn_and_softmax_with_the_float32_library() -> None:
     assert excess(exponentials / exponentials.sum(axis=-1, keepdims=True), found.limit, found.value) <= 1
 
 
-PARAMETERS = {"clip": (-0.3, 1.7), "leaky_relu": (0.1, 0.0), "hard_sigmoid": (0.2, 0.5), "elu": (1.3, 0.0)}
+PARAMETERS = {
+    "clip": (-0.3, 1.7),
+    "leaky_relu": (0.1,),
+    "thresholded_relu": (0.4,),
+    "hard_sigmoid": (0.2, 0.5),
+    "elu": (1.3,),
+    "celu": (0.7,),
+    "swish": (1.7,),
+    "pow": (2.7,),
+}
+POSITIVE = ("log", "sqrt", "reciprocal", "pow")
+"""Functions that are not defined, or without bound, at zero or below."""
+
+
+def domain(function: str, x: Array) -> Array:
+    """Those of `x` for which the function is defined."""
+    return x[x > 0] if function in POSITIVE else x
 
 
 def by_float32(activation: Activation, x: Array) -> Array:
@@ -295,6 +311,14 @@ def by_float32(activation: Activation, x: Array) -> Array:
             return x * (e * (e + F32(2)) / (e * (e + F32(2)) + F32(2)))
         case "softplus":
             return np.maximum(x, F32(0)) + np.log1p(np.exp(-np.abs(x)))
+        case "softsign":
+            return x / (one + np.abs(x))
+        case "swish":
+            return x * (one / (one + np.exp(-(a * x))))
+        case "celu":
+            return np.where(x < 0, a * np.expm1(np.minimum(x, F32(0)) / a), x)
+        case "pow":
+            return np.exp(a * np.log(x))
         case "hard_swish":
             return x * np.clip(x + F32(3), F32(0), F32(6)) * F32(1 / 6)
         case "hard_sigmoid":
@@ -307,6 +331,7 @@ def by_float32(activation: Activation, x: Array) -> Array:
 def test_activation_in_float32_stays_within_the_limit(function: str) -> None:
     activation = Activation(function, *PARAMETERS.get(function, ()))
     x = np.concatenate([np.linspace(-12, 12, 20001), np.linspace(-3.01, -2.9, 2001), [0.0, -0.0, 80, -80]]).astype(F32)
+    x = domain(function, x)
     found = Activate(activation).bound([x.astype(np.float64)], {})
     with np.errstate(over="ignore"):
         assert excess(by_float32(activation, x), found.limit, found.value) <= 1
@@ -316,17 +341,31 @@ def test_activation_in_float32_stays_within_the_limit(function: str) -> None:
 def test_activation_carries_the_error_of_its_argument(function: str) -> None:
     """The value of the function anywhere within the argument's bound stays within the result's bound."""
     activation = Activation(function, *PARAMETERS.get(function, ()))
-    x = np.linspace(-8, 8, 4001)
+    x = domain(function, np.linspace(-8, 8, 4001) + 1e-3)
     before = Bound(x, np.full(x.shape, 1e-3), np.full(x.shape, 1e-4))
     after = activation.bound(before)
     for step in np.linspace(-1e-3, 1e-3, 9):
         assert (np.abs(activation.evaluate(x + step) - after.value) <= after.limit * (1 + 1e-12)).all()
 
 
-@pytest.mark.parametrize("function", ["relu", "relu6", "clip"])
+@pytest.mark.parametrize("function", ["relu", "relu6", "clip", "thresholded_relu", "abs", "neg", "floor", "sign"])
 def test_comparing_activations_allow_no_error_of_their_own(function: str) -> None:
     activation = Activation(function, *PARAMETERS.get(function, ()))
     x = np.linspace(-9, 9, 1001)
     found = Activate(activation).bound([x], {})
     assert not found.limit.any()
     assert not found.alarm.any()
+
+
+@pytest.mark.parametrize("function", ["floor", "thresholded_relu", "sign", "reciprocal", "log"])
+def test_a_jump_within_the_error_of_the_argument_is_allowed(function: str) -> None:
+    """On one side of the jump nothing is wrong; where the error reaches across, the whole jump is allowed."""
+    activation = Activation(function, *PARAMETERS.get(function, ()))
+    edge = activation.alpha or 0.0
+    x = np.array([edge + 1e-4, edge + 1e-2])
+    found = activation.bound(Bound(x, np.full(2, 1e-3), np.full(2, 1e-3)))
+    below = activation.evaluate(np.array([edge - 1e-4, edge + 1e-2 - 1e-3]))
+    with np.errstate(invalid="ignore"):
+        assert np.all((np.abs(below - found.value) <= found.limit) | np.isinf(found.limit))
+    assert found.limit[0] > found.limit[1]
+    assert np.isfinite(found.limit[1])

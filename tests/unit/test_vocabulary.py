@@ -23,9 +23,15 @@ from cnngen import resources
 from cnngen.backends.cpu.kernels import Epilogue
 from cnngen.backends.cpu.target import ISAS, host_isas
 from cnngen.ir import Array
-from cnngen.ops import FUNCTIONS, Activation, Bound
-from cnngen.ops.functions import EXP_ROUNDINGS, EXPM1_ROUNDINGS, LOG1P_ROUNDINGS, TAIL_ROUNDINGS
-from cnngen.ops.normalize import LOG_ROUNDINGS
+from cnngen.ops import FUNCTIONS, Activation, Bound, Power
+from cnngen.ops.function import (
+    ERF_ROUNDINGS,
+    EXP_ROUNDINGS,
+    EXPM1_ROUNDINGS,
+    LOG1P_ROUNDINGS,
+    LOG_ROUNDINGS,
+    TAIL_ROUNDINGS,
+)
 from tests.native import WARNINGS, c_library, cc, target
 
 SIMD = resources.templates_folder() / "c" / "simd"
@@ -78,9 +84,24 @@ ACTIVATIONS = (
     Activation("gelu_tanh"),
     Activation("mish"),
     Activation("softplus"),
+    Activation("celu", 1.0),
+    Activation("celu", 0.3),
+    Activation("celu", 40.0),
+    Activation("softsign"),
+    Activation("thresholded_relu", 1.0),
+    Activation("thresholded_relu", -0.5),
+    Activation("swish", 1.702),
+    Activation("swish", -0.4),
+    Activation("swish", 0.0),
+    Activation("clip", -np.inf, 0.75),
+    Activation("clip", -0.75, np.inf),
+    *(Activation(function) for function in ("exp", "log", "sqrt", "reciprocal", "square", "erf")),
+    *(Activation(function) for function in ("abs", "neg", "floor", "ceil", "round", "sign")),
+    *(Activation("pow", float(exponent)) for exponent in (-16, -3, -2, -1, 0, 1, 2, 3, 7, 11, 16, 17, 20, -33)),
+    *(Activation("pow", exponent) for exponent in (0.5, -0.5, 1.7, -0.3, 1e3, 1e-3)),
 )
 
-FUNCTIONS_OF_ONE = ("v_exp", "v_log", "v_expm1", "v_log1p", "v_normal_tail")
+FUNCTIONS_OF_ONE = ("v_exp", "v_log", "v_expm1", "v_log1p", "v_normal_tail", "v_erf", "v_log_any")
 """Functions of vector_math.h beside the activations."""
 
 PREAMBLE = """#include <stddef.h>
@@ -113,7 +134,7 @@ def source(isa: str) -> str:
     """
     calls = {name: f"{name}(A, B)" for name in BINARY} | {name: f"{name}(A)" for name in UNARY}
     calls |= {"v_fma": "v_fma(A, B, C)", "v_set1": "v_set1(a[0])", "v_zero": "v_zero()", "v_load": "v_load(a + i)"}
-    calls |= {"v_select_lt": "v_select_lt(A, B, C, v_set1(42.0f))"}
+    calls |= {"v_pow": "v_pow(A, B)", "v_select_lt": "v_select_lt(A, B, C, v_set1(42.0f))"}
     calls |= {name: f"{name}(A)" for name in ("v_pow2", "v_exponent", "v_mantissa", *FUNCTIONS_OF_ONE)}
     calls |= {f"act_{number}": Epilogue(activation).apply("A") for number, activation in enumerate(ACTIVATIONS)}
     text = PREAMBLE
@@ -188,7 +209,7 @@ def test_the_headers_define_one_vocabulary() -> None:
 
 
 def test_templates_use_nothing_but_the_vocabulary() -> None:
-    allowed = operations("scalar.h") | {"v_exp", "v_log", "v_t"}
+    allowed = operations("scalar.h") | {"v_exp", "v_log", "v_log_any", "v_t"}
     for template in sorted((SIMD.parent).glob("*.j2")):
         used = set(re.findall(r"\bv_[a-z]\w*", template.read_text()))
         assert used <= allowed, template.name
@@ -436,3 +457,50 @@ def test_activations_stay_within_their_claims(vocabulary: Vocabulary, number: in
         excess = np.where(same, 0.0, error / bound.limit)
     worst = int(np.nan_to_num(excess, nan=np.inf).argmax())
     assert excess[worst] <= 1, f"{activation}({x[worst]!r}) is {result[worst]!r}, not {bound.value[worst]!r}"
+
+
+def test_the_error_function_is_accurate_next_to_zero_too(vocabulary: Vocabulary) -> None:
+    x = np.concatenate([sweep(-15, 15, 500_000), np.linspace(-1, 1, 500_000, dtype=np.float32)])
+    assert_relative("erf", x, vocabulary("v_erf", x), special.erf(x.astype(np.float64)), ERF_ROUNDINGS)
+    assert_same_bits(vocabulary("v_erf", np.array([np.inf, -np.inf, np.nan, 0.0])), [1, -1, np.nan, 0])
+
+
+def test_logarithm_of_denormals_zeros_and_negative_numbers(vocabulary: Vocabulary) -> None:
+    rng = np.random.default_rng(0)
+    x = np.concatenate([rng.integers(1, 2**23, 100_000).astype(np.uint32).view(np.float32), [1e-45, SMALLEST_NORMAL]])
+    x = x.astype(np.float32)
+    exact = np.log(x.astype(np.float64))
+    assert np.all(np.abs(vocabulary("v_log_any", x) - exact) <= U * (np.abs(exact) + LOG_ROUNDINGS))
+    ends = np.array([0.0, -0.0, -1e-45, -1.0, -np.inf, np.inf, np.nan, 1.0], np.float32)
+    with np.errstate(all="ignore"):
+        assert_same_bits(vocabulary("v_log_any", ends), np.log(ends.astype(np.float64)))
+
+
+def test_powers_of_special_values_are_those_of_c(vocabulary: Vocabulary) -> None:
+    """All pairs; -0 and odd exponents included. What is finite is held within the bound, the rest is exact."""
+    few = [0.0, -0.0, 1.0, -1.0, 0.5, -2.0, 3.0, -3.0, 1e-45, -1e-45, 1e-30, -1e30, 0.99999994, 16777215.0, 16777217.0]
+    numbers = np.array([*few, np.inf, -np.inf, np.nan], np.float32)
+    x, y = (side.ravel() for side in np.meshgrid(numbers, numbers))
+    assert_powers(vocabulary, x, y)
+
+
+def test_powers_within_their_bound(vocabulary: Vocabulary) -> None:
+    rng = np.random.default_rng(0)
+    x = np.exp2(rng.uniform(-20, 20, 200_000)).astype(np.float32)
+    y = rng.uniform(-8, 8, x.size).astype(np.float32)
+    whole = rng.random(x.size) < 0.5
+    y[whole] = np.rint(y[whole])
+    x[whole] *= rng.choice([-1, 1], x.size).astype(np.float32)[whole]
+    assert_powers(vocabulary, x, y)
+
+
+def assert_powers(vocabulary: Vocabulary, x: Array, y: Array) -> None:
+    found = Power().bound([x.astype(np.float64), y.astype(np.float64)], {})
+    result, value = vocabulary("v_pow", x, y).astype(np.float64), np.asarray(found.value)
+    with np.errstate(all="ignore"):
+        rounded = value.astype(np.float32).astype(np.float64)
+        same = (result == value) | (result == rounded) | (np.isnan(result) & np.isnan(value))
+        wrong = np.flatnonzero(~(same | (np.abs(result - value) <= found.limit)))
+        assert not wrong.size, [(x[i], y[i], result[i], value[i]) for i in wrong[:5]]
+        known = ~np.isnan(value)
+        assert np.array_equal(np.signbit(result[known]), np.signbit(value[known]))

@@ -10,6 +10,7 @@ import pytest
 from cnngen.errors import SpecError
 from cnngen.frontends import load
 from cnngen.frontends.activations import ACTIVATIONS
+from cnngen.frontends.elementary import ELEMENTARY
 from cnngen.frontends.layers import LAYERS
 from cnngen.ir import Graph
 from cnngen.ops import FUNCTIONS, Activate, Activation, Add, Conv2D, Dense, Flatten, GlobalPool2D, Pool2D, Transpose
@@ -183,7 +184,7 @@ def test_every_layer_becomes_its_op(tmp_path: Path) -> None:
 
 
 def test_every_activation_is_a_layer_and_a_field(tmp_path: Path) -> None:
-    assert {*ACTIVATIONS, "gelu_tanh"} == set(FUNCTIONS), "gelu_tanh is written gelu: {approximate: tanh}"
+    assert {*ACTIVATIONS, *ELEMENTARY, "gelu_tanh"} == set(FUNCTIONS), "gelu_tanh is written gelu: {approximate: tanh}"
     for name in ACTIVATIONS:
         assert name in LAYERS
         graph = parse(tmp_path, network(f"{name}: {{name: a}}", f"add: {{inputs: [a, a], activation: {name}}}"))
@@ -194,9 +195,25 @@ def test_every_activation_is_a_layer_and_a_field(tmp_path: Path) -> None:
         assert layer.activation.function == name
 
 
+def test_elementary_functions_are_layers_only(tmp_path: Path) -> None:
+    for name in ELEMENTARY:
+        fields = ", exponent: 1.5" if name == "pow" else ""
+        layer = parse(tmp_path, network(f"{name}: {{name: a{fields}}}")).nodes[0].op
+        assert isinstance(layer, Activate)
+        assert layer.activation == Activation(name, 1.5 if fields else 0.0)
+    refusal(tmp_path, network("add: {inputs: [input, input], activation: exp}"), "unknown activation 'exp'")
+    flat = "add: {inputs: [input, input], activation: {celu: {alpha: 0}}}"
+    refusal(tmp_path, network(flat), "celu.alpha: must be above 0, not 0")
+
+
 @pytest.mark.parametrize(
     ("written", "function", "alpha", "beta"),
     [
+        ("celu: {alpha: 0.5}", "celu", 0.5, 0.0),
+        ("thresholded_relu: ", "thresholded_relu", 1.0, 0.0),
+        ("swish: {beta: 1.5}", "swish", 1.5, 0.0),
+        ("clip: {minimum: null}", "clip", -np.inf, 1.0),
+        ("clip: {minimum: 2, maximum: null}", "clip", 2.0, np.inf),
         ("leaky_relu: {alpha: 0.5}", "leaky_relu", 0.5, 0.0),
         ("leaky_relu: ", "leaky_relu", 0.01, 0.0),
         ("clip: {minimum: -1, maximum: 2}", "clip", -1.0, 2.0),
@@ -233,7 +250,7 @@ def test_a_chw_network_with_awkward_names(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("layer", "remedy"),
     [
-        ("swish", "did you mean 'silu'?"),
+        ("rsqrt", "did you mean 'pow'?"),
         ("Linear: {units: 3}", "did you mean 'dense'?"),
         ("ConvTranspose2d: {filters: 3, kernel: 2}", "did you mean 'conv2d_transpose'?"),
         ("max_pool: {pool_size: 2}", "did you mean 'kernel'?"),

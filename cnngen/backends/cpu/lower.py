@@ -39,11 +39,13 @@ from cnngen.ops import (
     Flatten,
     GlobalPool2D,
     Identity,
+    LogSoftmax,
     Maximum,
     Minimum,
     Mul,
     Pad,
     Pool2D,
+    Power,
     PRelu,
     Reshape,
     Softmax,
@@ -61,6 +63,7 @@ ARITHMETIC: dict[type[Elementwise], Operation] = {
     Sub: "sub",
     Mul: "mul",
     Div: "div",
+    Power: "pow",
     Maximum: "maximum",
     Minimum: "minimum",
 }
@@ -97,6 +100,9 @@ def lower(node: Node, layout: Layout, target: Target) -> Iterator[Lowered[AnyKer
             yield Lowered(kernel, reads, write)
         case Softmax():
             yield Lowered(SoftmaxKernel(lanes, write.shape, reads[0].strides, write.strides), reads, write)
+        case LogSoftmax():
+            logarithm = SoftmaxKernel(lanes, write.shape, reads[0].strides, write.strides, logarithm=True)
+            yield Lowered(logarithm, reads, write)
         case Transpose():
             yield copy(reads[0].permuted(op.axes), write, lanes)
         case Upsample():

@@ -43,6 +43,7 @@ from cnngen.ops import (
     Flatten,
     GlobalPool2D,
     Identity,
+    LogSoftmax,
     Pad,
     Pool2D,
     PRelu,
@@ -107,11 +108,11 @@ def lower(node: Node, layout: Layout, target: CudaTarget, scratch: Scratch) -> I
                 op.bias,
             )
             yield Lowered(lrn, reads, write)
-        case Softmax():
+        case Softmax() | LogSoftmax():
             types = c_type(reads[0], target), c_type(write, target)
-            yield Lowered(
-                SoftmaxKernel(target.precision, write.shape, reads[0].strides, write.strides, *types), reads, write
-            )
+            strides = reads[0].strides, write.strides
+            softmax = SoftmaxKernel(target.precision, write.shape, *strides, *types, isinstance(op, LogSoftmax))
+            yield Lowered(softmax, reads, write)
         case Upsample() | UpsampleBilinear() | Pad() | Reshape():
             yield _movement(op, reads, write, target)
         case Transpose():

@@ -67,11 +67,10 @@ static inline v_t v_log1p(v_t x)
     return v_mul(p, s);
 }
 
-/* ln x for a normal x > 0: ln m + e ln 2 with sqrt(1/2) <= m < sqrt(2), and
+/* e ln 2 + ln m for 1 <= m < 2: brought to sqrt(1/2) <= m < sqrt(2), and
    ln m = 2 artanh s = 2 (s + s^3/3 + ...), s = (m - 1) / (m + 1). */
-static inline v_t v_log(v_t x)
+static inline v_t v_log_of(v_t e, v_t m)
 {
-    v_t e = v_exponent(x), m = v_mantissa(x);
     const v_t root = v_set1(1.41421356f);
     e = v_select_lt(root, m, v_add(e, v_set1(1.0f)), e);
     m = v_select_lt(root, m, v_mul(m, v_set1(0.5f)), m);
@@ -84,6 +83,64 @@ static inline v_t v_log(v_t x)
     p = v_fma(p, q, v_set1(2.0f));
     const v_t low = v_fma(e, v_set1(-2.12194440e-4f), v_mul(p, s));
     return v_fma(e, v_set1(0.693359375f), low);
+}
+
+/* ln x for a normal x > 0 */
+static inline v_t v_log(v_t x) { return v_log_of(v_exponent(x), v_mantissa(x)); }
+
+/* |x|, which is +0 for -0 */
+static inline v_t v_abs(v_t x) { return v_max(x, v_sub(v_zero(), x)); }
+
+/* ln x for every x: denormals are made normal first; -infinity at zero, NaN below */
+static inline v_t v_log_any(v_t x)
+{
+    const v_t smallest = v_set1(1.17549435e-38f);
+    const v_t normal = v_select_lt(x, smallest, v_mul(x, v_set1(4294967296.0f)), x);
+    const v_t shift = v_select_lt(x, smallest, v_set1(-32.0f), v_zero());
+    v_t y = v_log_of(v_add(v_exponent(normal), shift), v_mantissa(normal));
+    y = v_select_lt(v_zero(), x, y, v_set1(-INFINITY));
+    y = v_select_lt(x, v_zero(), v_set1(NAN), y);
+    return v_select_lt(x, v_set1(INFINITY), y, x);
+}
+
+/* x^y = e^(y ln |x|) with the sign and the special values of C's pow: for x < 0, NaN unless y is whole */
+static inline v_t v_pow(v_t x, v_t y)
+{
+    const v_t least = v_set1(1e-45f), logarithm = v_log_any(v_abs(x));
+    /* a magnitude of 1 stays 1 whatever y is */
+    const v_t exponent = v_select_lt(v_abs(logarithm), least, v_zero(), v_mul(y, logarithm));
+    const v_t size = v_exp(exponent);
+    /* distance of y from the nearest even number: 1 where it is odd, less where it is not whole, NaN where it is infinite */
+    const v_t odd = v_abs(v_sub(y, v_mul(v_set1(2.0f), v_round(v_mul(y, v_set1(0.5f))))));
+    const v_t signed_size = v_select_lt(v_set1(0.99999994f), odd, v_mul(v_set1(-1.0f), size), size);
+    v_t below = v_select_lt(odd, v_set1(1.0f), v_select_lt(v_zero(), odd, v_set1(NAN), size), signed_size);
+    below = v_select_lt(x, v_set1(-3.40282347e38f), signed_size, below);
+    below = v_select_lt(v_set1(-1.0f), v_abs(y), below, y); /* NaN */
+    /* 1 / x has the sign of -0 */
+    v_t power = v_select_lt(v_div(v_set1(1.0f), x), v_zero(), signed_size, size);
+    power = v_select_lt(x, v_zero(), below, power);
+    return v_select_lt(v_abs(y), least, v_set1(1.0f), power);
+}
+
+/* the error function, relative error below 8 * 2^-24: up to 0.75 the Taylor series to degree 17, beyond the complement
+   of what is left in both tails, 2 P(X < -sqrt(2) |x|) for a normal X */
+static inline v_t v_normal_tail(v_t z);
+static inline v_t v_erf(v_t x)
+{
+    const v_t size = v_abs(x), q = v_mul(x, x);
+    v_t p = v_set1(1.6462114e-6f);
+    p = v_fma(p, q, v_set1(-1.4925650e-5f));
+    p = v_fma(p, q, v_set1(1.2055333e-4f));
+    p = v_fma(p, q, v_set1(-8.5483270e-4f));
+    p = v_fma(p, q, v_set1(5.2239776e-3f));
+    p = v_fma(p, q, v_set1(-2.6866170e-2f));
+    p = v_fma(p, q, v_set1(1.1283792e-1f));
+    p = v_fma(p, q, v_set1(-3.7612639e-1f));
+    p = v_fma(p, q, v_set1(1.1283792f));
+    const v_t tail = v_normal_tail(v_min(v_set1(14.5f), v_mul(v_set1(1.41421356f), size)));
+    const v_t far = v_fma(v_set1(-2.0f), tail, v_set1(1.0f));
+    const v_t beyond = v_select_lt(x, v_zero(), v_sub(v_zero(), far), far);
+    return v_select_lt(size, v_set1(0.75f), v_mul(p, x), beyond);
 }
 
 static inline v_t act_relu(v_t x) { return v_max(v_zero(), x); }
@@ -103,6 +160,15 @@ static inline v_t act_sigmoid(v_t x)
     return v_div(v_set1(1.0f), v_add(v_set1(1.0f), v_exp(v_sub(v_zero(), x))));
 }
 static inline v_t act_silu(v_t x) { return v_mul(x, act_sigmoid(x)); }
+/* x sigmoid(beta x) */
+static inline v_t act_swish(v_t x, v_t beta) { return v_mul(x, act_sigmoid(v_mul(beta, x))); }
+static inline v_t act_softsign(v_t x) { return v_div(x, v_add(v_set1(1.0f), v_abs(x))); }
+/* what lies below is 0, but NaN stays NaN */
+static inline v_t act_thresholded_relu(v_t x, v_t threshold)
+{
+    const v_t nothing = v_sub(v_zero(), v_min(v_zero(), v_max(v_zero(), x)));
+    return v_select_lt(threshold, x, x, nothing);
+}
 /* the larger of x and -x */
 static inline v_t v_magnitude(v_t x) { return v_max(v_sub(v_zero(), x), x); }
 /* -t / (2 + t), t = e^-2|x| - 1, with the sign of x: t is as accurate near 0 as anywhere */
@@ -115,6 +181,10 @@ static inline v_t act_tanh(v_t x)
 static inline v_t act_elu(v_t x, v_t alpha)
 {
     return v_select_lt(x, v_zero(), v_mul(alpha, v_expm1(v_min(v_zero(), x))), x);
+}
+static inline v_t act_celu(v_t x, v_t alpha)
+{
+    return v_select_lt(x, v_zero(), v_mul(alpha, v_expm1(v_div(v_min(v_zero(), x), alpha))), x);
 }
 /* lambda x, and lambda alpha (e^x - 1) below zero (Klambauer et al., 2017) */
 static inline v_t act_selu(v_t x)
@@ -168,5 +238,45 @@ static inline v_t act_gelu_tanh(v_t x)
     const v_t exponent = v_mul(x, v_fma(v_mul(x, x), v_set1(-0.0713548163f), v_set1(-1.59576912f)));
     return v_div(x, v_add(v_set1(1.0f), v_exp(exponent)));
 }
+
+static inline v_t act_exp(v_t x) { return v_exp(x); }
+static inline v_t act_log(v_t x) { return v_log_any(x); }
+static inline v_t act_sqrt(v_t x) { return v_sqrt(x); }
+static inline v_t act_reciprocal(v_t x) { return v_div(v_set1(1.0f), x); }
+static inline v_t act_erf(v_t x) { return v_erf(x); }
+static inline v_t act_square(v_t x) { return v_mul(x, x); }
+static inline v_t act_abs(v_t x) { return v_abs(x); }
+static inline v_t act_neg(v_t x) { return v_mul(v_set1(-1.0f), x); }
+/* to the nearest integer, ties to even */
+static inline v_t act_round(v_t x) { return v_round(x); }
+static inline v_t act_floor(v_t x)
+{
+    const v_t nearest = v_round(x);
+    return v_select_lt(x, nearest, v_sub(nearest, v_set1(1.0f)), nearest);
+}
+static inline v_t act_ceil(v_t x) { return act_neg(act_floor(act_neg(x))); }
+static inline v_t act_sign(v_t x)
+{
+    const v_t below = v_select_lt(x, v_zero(), v_set1(-1.0f), v_add(x, v_zero()));
+    return v_select_lt(v_zero(), x, v_set1(1.0f), below);
+}
+static inline v_t act_pow(v_t x, v_t exponent) { return v_pow(x, exponent); }
+/* x^n for a constant n from -16 to 16 by squaring: no partial product is larger, or smaller, than the result */
+static inline v_t act_pow_whole(v_t x, int n)
+{
+    const int factors = n < 0 ? -n : n;
+    v_t power = factors & 1 ? x : v_set1(1.0f), square = x;
+    for (int bit = 2; bit <= factors; bit *= 2) {
+        square = v_mul(square, square);
+        if (factors & bit) power = v_mul(power, square);
+    }
+    return n < 0 ? v_div(v_set1(1.0f), power) : power;
+}
+/* the square root as pow has it: that of -0 is 0, that of -infinity is infinite */
+static inline v_t act_pow_half(v_t x)
+{
+    return v_select_lt(x, v_set1(-3.40282347e38f), v_set1(INFINITY), v_sqrt(v_add(x, v_zero())));
+}
+static inline v_t act_pow_minus_half(v_t x) { return v_div(v_set1(1.0f), act_pow_half(x)); }
 
 #endif

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from cnngen.backends.text import c_float
+from cnngen.backends.text import c_float, called
 from cnngen.errors import PlanError
 from cnngen.ops import Activation
 
@@ -22,8 +22,7 @@ class Epilogue:
         """The C expression for the activated `variable` (functions of vector_math.h)."""
         if self.activation is None:
             return variable
-        arguments = [variable, *(f"v_set1({c_float(constant)})" for constant in self.activation.parameters)]
-        return f"act_{self.activation.function}({', '.join(arguments)})"
+        return called(self.activation, variable, lambda value: f"v_set1({c_float(value)})")
 
     @property
     def suffix(self) -> str:

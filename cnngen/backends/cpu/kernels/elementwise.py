@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 from cnngen.backends.cpu.kernels.base import Epilogue, Kernel, Strides
 from cnngen.errors import PlanError
 
-Arithmetic = Literal["add", "sub", "mul", "div", "maximum", "minimum"]
+Arithmetic = Literal["add", "sub", "mul", "div", "pow", "maximum", "minimum"]
 Operation = Literal["map", "affine", "prelu"] | Arithmetic
 """What is done to the operands: nothing, scale and shift, a slope below zero, or arithmetic from left to right."""
 
@@ -17,6 +17,7 @@ FUNCTIONS = {
     "sub": "v_sub",
     "mul": "v_mul",
     "div": "v_div",
+    "pow": "v_pow",
     "maximum": "v_max_nan",
     "minimum": "v_min_nan",
 }
@@ -61,7 +62,7 @@ class ElementwiseKernel(Kernel):
                 text = "scale and shift of each channel"
             case "prelu":
                 text = "a slope for each channel below zero"
-            case "maximum" | "minimum":
+            case "maximum" | "minimum" | "pow":
                 text = f"{self.operation}({', '.join(operands)})"
             case operation:
                 text = SIGNS[operation].join(operands)

@@ -143,19 +143,20 @@ class LrnKernel(Kernel):
 
 @dataclass(frozen=True)
 class SoftmaxKernel(Kernel):
-    """Softmax over the channels of every pixel."""
+    """Softmax over the channels of every pixel, or its logarithm."""
 
     template: ClassVar[str] = "softmax.c.j2"
     shape: tuple[int, int, int, int]
     in_strides: Strides
     out_strides: Strides
+    logarithm: bool = False
     partial_sums: ClassVar[int] = 16
     """Fixed, so that the sum has the same bits on every ISA."""
 
     @property
     def label(self) -> str:
         n, h, w, c = self.shape
-        return f"softmax_c{c}_p{n * h * w}"
+        return f"{'log_' if self.logarithm else ''}softmax_c{c}_p{n * h * w}"
 
     @property
     def tail(self) -> int:

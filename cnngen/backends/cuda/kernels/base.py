@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from cnngen.backends.cuda.target import Precision
-from cnngen.backends.text import c_float
+from cnngen.backends.text import c_float, called
 from cnngen.ops import Activation
 
 Strides = tuple[int, int, int, int]
@@ -91,8 +91,7 @@ class Epilogue:
         """The CUDA expression for the activated `variable` (functions of activations.cuh)."""
         if self.activation is None:
             return variable
-        arguments = [variable, *map(c_float, self.activation.parameters)]
-        return f"act_{self.activation.function}({', '.join(arguments)})"
+        return called(self.activation, variable, c_float)
 
     @property
     def suffix(self) -> str:

@@ -14,6 +14,7 @@ FORMULAS = {
     "sub": "{} - {}",
     "mul": "{} * {}",
     "div": "{} / {}",
+    "power": "powf({}, {})",
     "maximum": "max_nan({}, {})",
     "minimum": "min_nan({}, {})",
 }

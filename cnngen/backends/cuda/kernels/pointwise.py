@@ -65,7 +65,7 @@ class LrnKernel(ItemKernel):
 
 @dataclass(frozen=True)
 class SoftmaxKernel(CudaKernel):
-    """Softmax over the channels, a warp for each pixel."""
+    """Softmax over the channels, or its logarithm; a warp for each pixel."""
 
     template: ClassVar[str] = "softmax.cu.j2"
     threads: ClassVar[int] = 128
@@ -74,10 +74,11 @@ class SoftmaxKernel(CudaKernel):
     out_strides: Strides
     input_type: str
     output_type: str
+    logarithm: bool = False
 
     @property
     def label(self) -> str:
-        return f"softmax_c{self.channels}_p{self.pixels}"
+        return f"{'log_' if self.logarithm else ''}softmax_c{self.channels}_p{self.pixels}"
 
     @property
     def pixels(self) -> int:
