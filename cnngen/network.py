@@ -203,12 +203,14 @@ class Network:
     # Looking inside
 
     def trace(self, *xs: Any) -> dict[str, Array]:
-        """Every tensor of `graph` as the native code computes it for the compiled batch, by name."""
+        """Every tensor of `graph` as the native code holds it for the compiled batch, by name."""
         arrays, images, _ = self._gather(_one_or_list(xs))
         if images != self.batch:
             raise RunError(f"trace takes the compiled batch of {self.batch}, not {images} images")
         workspace = Workspace(self.plan, self._loaded(), arrays)
-        tensors = {tensor.name: array.copy() for tensor, array in zip(self._inputs, arrays, strict=True)}
+        with np.errstate(over="ignore"):  # what a float16 cannot hold is infinite there
+            stored = [array.astype(self.plan.element).astype(np.float32) for array in arrays]
+        tensors = {tensor.name: array for tensor, array in zip(self._inputs, stored, strict=True)}
         for tensor in self._inputs:
             workspace.run(tensor.name)
         for node in self.graph.nodes:
@@ -244,8 +246,10 @@ class Network:
         return Workspace(self.plan, self._loaded(), fill=0.0).stepper(self.plan.steps_of(self._node(name).name))
 
     def arithmetic(self, name: str) -> Arithmetic:
-        """How the kernels of node `name` round."""
-        return self.plan.arithmetic(self._node(name).name)
+        """How the kernels of node `name` round; of an input, how it is stored."""
+        if name not in self.input_names:
+            name = self._node(name).name
+        return self.plan.arithmetic(name)
 
     def pack(self, graph: Graph) -> Array:
         """The weights of `graph`, which has the structure of this network's, as `run_layer` takes them."""

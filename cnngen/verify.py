@@ -179,8 +179,9 @@ def _end_to_end(net: Verifiable, feed: dict[str, Array], seed: int) -> list[Outp
 
 
 def _coarsest(net: Verifiable) -> Arithmetic:
-    """The arithmetic of the node that rounds most: the whole network is estimated with it."""
-    found = [net.arithmetic(node.name) for node in net.graph.nodes]
+    """The arithmetic of the tensor that is rounded most: the whole network is estimated with it."""
+    names = [*(node.name for node in net.graph.nodes), *(tensor.name for tensor in net.graph.inputs)]
+    found = [net.arithmetic(name) for name in names]
     return next((a for a in found if a.tensor_cores), next((a for a in found if not a.exact), FLOAT32))
 
 

@@ -101,6 +101,23 @@ def test_split_sums_are_added_in_order(precision: str) -> None:
         assert net(x).tobytes() == net(x).tobytes()
 
 
+def test_an_input_that_is_an_output_is_stored_on_its_way(tmp_path: Path) -> None:
+    """And so rounded, which is no error: also where nothing else is in the network."""
+    layers = "layers:\n  - relu: {name: y}\n"
+    for outputs in ("[input]", "[input, y]"):
+        (tmp_path / "net.yaml").write_text(
+            f"cnngen: 1\ninput: {{shape: [4]}}\nweights: random\n{layers}outputs: {outputs}\n"
+        )
+        with cnngen.compile(tmp_path / "net.yaml", target="cuda-emulated", precision="fp16") as net:
+            report = cnngen.verify(net)
+            assert report.ok, report.summary()
+            x = np.array([[0.1, 1.0, -2.0, 1e-9]], np.float32)
+            found = net(x)
+            y = found[0] if isinstance(found, list) else found
+            assert np.array_equal(y, x.astype(np.float16).astype(np.float32))
+            assert np.array_equal(net.trace(x)["input"], y)
+
+
 COMPILED = {"fp32": ("sm_75", "sm_120"), "tf32": ("sm_80", "sm_100"), "fp16": ("sm_75", "sm_86", "sm_89", "sm_90")}
 """Each architecture, and each precision on an old and a new one."""
 
