@@ -7,6 +7,7 @@ handler are decomposed, and only those.
 from __future__ import annotations
 
 import math
+import operator
 import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -219,6 +220,26 @@ def _fresh(node: torch.fx.Node) -> bool:
     if node.op != "call_function" or not isinstance(node.target, torch._ops.OpOverload):
         return False
     return key(node).partition(".")[0] in FRESH and (not mutates(node) or _replaceable(node))
+
+
+def shares_memory(program: torch.export.ExportedProgram) -> bool:
+    """Whether an output is a view of an input, or of what another output is a view of."""
+    (end,) = (node for node in program.graph.nodes if node.op == "output")
+    bases = [_base(node) for node in end.args[0] if isinstance(node, torch.fx.Node)]
+    return len(set(bases)) < len(bases) or any(base.op == "placeholder" for base in bases)
+
+
+def _base(node: torch.fx.Node) -> torch.fx.Node:
+    """The node whose memory this one shares, by the schemas of the ops; itself where it has its own."""
+    while node.op == "call_function":
+        if isinstance(node.target, torch._ops.OpOverload):
+            returns = node.target._schema.returns
+            if mutates(node) or not returns or returns[0].alias_info is None:
+                break
+        elif node.target is not operator.getitem:
+            break
+        node = node.all_input_nodes[0]
+    return node
 
 
 def _has_subgraphs(program: torch.export.ExportedProgram) -> bool:
