@@ -170,7 +170,7 @@ def test_without_fallback_the_reason_is_raised() -> None:
     compiled = torch.compile(module, backend=compile_graph, options={"fallback": False})
     with torch.no_grad(), pytest.raises(Exception, match=r"aten\.cummax") as caught:
         compiled(torch.zeros(2, 6))
-    assert isinstance(caught.value.__cause__, ModelError)  # TorchDynamo wraps what a backend raises
+    assert isinstance(caught.value.inner_exception, ModelError)  # TorchDynamo wraps what a backend raises
 
 
 def test_options(networks: list[cnngen.Network]) -> None:
