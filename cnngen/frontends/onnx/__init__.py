@@ -18,6 +18,8 @@ from cnngen.ir import Array, Graph
 if TYPE_CHECKING:
     import onnx
 
+    from cnngen.frontends.onnx.conversion import Converted
+
 SUFFIXES = (".onnx",)
 Shapes = Mapping[str, Sequence[int]]
 """Shapes of inputs, batch included, by name."""
@@ -34,10 +36,15 @@ def load_onnx(path: Path, *, batch: int = 1, input_shapes: Shapes | None = None,
     from cnngen.frontends.onnx.reading import read_model
 
     model, arrays = read_model(path, record)
-    return convert(model, arrays, str(path), network_name(path), batch, input_shapes or {}, record)
+    return convert(model, arrays, str(path), network_name(path), batch, input_shapes or {}, record).only_graph()
 
 
-def graph_of(
+def graph_of(model: onnx.ModelProto, *, batch: int = 1, input_shapes: Shapes | None = None) -> Graph:
+    """The network in a model that is in memory, typed; see `open_model`. Raises `ModelError`."""
+    return open_model(model, batch=batch, input_shapes=input_shapes).only_graph()
+
+
+def open_model(
     model: onnx.ModelProto,
     *,
     batch: int = 1,
@@ -45,18 +52,21 @@ def graph_of(
     constants: Mapping[str, Array] | None = None,
     folder: Path | None = None,
     record: Record | None = None,
-) -> Graph:
-    """The network in a model that is in memory, typed.
+) -> Converted:
+    """What a model that is in memory becomes; it is not changed.
 
-    `constants` are graph inputs whose values are known now: weights, or the sizes that a Reshape gets. External data
+    `constants` are inputs whose values are known now: weights, or the sizes that a Reshape gets. External data
     are looked for in `folder`. Raises `ModelError`.
     """
     from cnngen.frontends.onnx.conversion import convert
     from cnngen.frontends.onnx.reading import take_model
 
+    copy = type(model)()
+    copy.CopyFrom(model)
+
     record = record or Record(digests=False)
     name = model.graph.name or "model"
-    model, arrays = take_model(model, folder, Source(name), record)
+    model, arrays = take_model(copy, folder, Source(name), record)
     return convert(model, arrays, name, network_name(Path(name)), batch, input_shapes or {}, record, constants or {})
 
 

@@ -124,6 +124,8 @@ class Builder:
         return self.add(Transpose(axes), (source,), f"{source}/{suffix}")
 
     def _check_size(self, tensor: TensorType, name: str) -> None:
+        if len(tensor.shape) not in (2, 4):
+            raise ModelError(f"the tensor {tensor} has {len(tensor.shape)} axes", layer=name)
         if tensor.elements > MAX_INTEGER:
             problem = f"the tensor {tensor} has {tensor.elements:,} elements, more than 2^31 - 1"
             raise ModelError(problem, remedy="reduce the sizes or the batch", layer=name)

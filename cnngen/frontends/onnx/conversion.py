@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -34,6 +34,8 @@ class Problem:
     reason: str
     text: str
     remedy: str | None = None
+    needs: tuple[str, ...] = ()
+    """Inputs of the model that would have to be constants."""
 
 
 class UnsupportedModelError(ModelError):
@@ -55,6 +57,28 @@ class UnsupportedModelError(ModelError):
         super().__init__(text, remedy=SEE, source=source)
 
 
+@dataclass(frozen=True, eq=False)
+class Converted:
+    """What a model became: a graph, None where no output depends on an input, and outputs that are constants.
+
+    `inputs` are the names in the graph of the model's inputs, `outputs` those of the model's that the graph computes.
+    """
+
+    graph: Graph | None
+    inputs: Mapping[str, str]
+    outputs: tuple[str, ...]
+    constants: Mapping[str, Array]
+    source: Source
+
+    def only_graph(self) -> Graph:
+        """The graph. Raises `ModelError` where an output is no part of it."""
+        if self.graph is None or self.constants:
+            name = inert(next(iter(self.constants)))
+            text = f"the output {name!r} does not depend on the inputs"
+            raise UnsupportedModelError([Problem(name, "", "constant output", text)], self.source)
+        return self.graph
+
+
 SEE = "docs/onnx_support.md lists what is supported"
 
 
@@ -67,31 +91,33 @@ def convert(
     shapes: Mapping[str, Sequence[int]],
     record: Record,
     constants: Mapping[str, Array] | None = None,
-) -> Graph:
-    """The graph of `model`, whose initialisers are `arrays`; see `load_onnx` and `graph_of`. Raises `ModelError`."""
+) -> Converted:
+    """What becomes of `model`, whose initialisers are `arrays`; see `load_onnx` and `graph_of`. Raises `ModelError`."""
     source = Source(file)
     known: dict[str, Array] = {**arrays, **(constants or {})}
     version = check_structure(model, known, source)
     builder = Builder(file)
     values: dict[str, Value] = dict(known)
+    inputs: dict[str, str] = {}
     for input_name, shape in input_shapes(model.graph, known, batch, shapes, source, record).items():
-        values[input_name] = builder.input(input_name, shape)
+        values[input_name] = tensor = builder.input(input_name, shape)
+        inputs[input_name] = tensor.forms["plain"]
     problems = _Walk(model, version, builder, values, source, record).run()
     outputs: dict[str, Tensor] = {}
+    fixed: dict[str, Array] = {}
     for output in model.graph.output:
         value = values.get(output.name)
         if isinstance(value, Tensor):
             outputs[output.name] = value
         elif value is not None:
-            text = f"the output {inert(output.name)!r} does not depend on the inputs"
-            problems.append(Problem(inert(output.name), "", "constant output", text))
+            fixed[output.name] = value
     if problems:
         raise UnsupportedModelError(problems, source)
     try:
-        graph = builder.graph(name, outputs)
-        return verify_graph(replace(graph))
+        graph = verify_graph(builder.graph(name, outputs)) if outputs else None
     except (ModelError, ShapeError) as error:
         raise error.at(source) from None
+    return Converted(graph, inputs, tuple(outputs), fixed, source)
 
 
 class _Walk:
@@ -121,7 +147,8 @@ class _Walk:
             try:
                 self._node(node)
             except UnsupportedError as error:
-                self.problems.append(Problem(label(node), node.op_type, error.reason, error.problem, error.remedy))
+                problem = Problem(label(node), node.op_type, error.reason, error.problem, error.remedy, error.needs)
+                self.problems.append(problem)
             except ModelError as error:
                 raise error.at(self.source, label(node)) from None
             except ShapeError as error:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cnngen.errors import ModelError, Source, inert
+from cnngen.frontends.onnx.node import UnsupportedError
 from cnngen.frontends.onnx.tensors import dtype_of, type_name
 from cnngen.frontends.record import Record
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     import onnx
 
 FLOATS = ("float32", "float64", "float16")
+TYPES = "types other than float"
 MAX_SIZE = 2**31 - 1
 
 
@@ -70,12 +72,13 @@ def input_shapes(
 def _check_type(value: onnx.ValueInfoProto, source: Source, record: Record) -> None:
     if value.type.WhichOneof("value") != "tensor_type":
         kind = value.type.WhichOneof("value") or "nothing"
-        raise ModelError(f"the input {inert(value.name)!r} is no tensor but {kind}", source=source)
+        raise UnsupportedError(f"the input {inert(value.name)!r} is no tensor but {kind}", reason=TYPES).at(source)
     code = value.type.tensor_type.elem_type
     dtype = dtype_of(code)
     if dtype is None or dtype.name not in FLOATS:
         problem = f"the input {inert(value.name)!r} is of type {type_name(code)}, and a network takes FLOAT"
-        raise ModelError(problem, remedy="make it a constant of the model, or an input of floats", source=source)
+        remedy = "make it a constant of the model, or an input of floats"
+        raise UnsupportedError(problem, reason=TYPES, remedy=remedy).at(source)
     if dtype != np.float32:
         text = f"{source}: the input {inert(value.name)!r} is {type_name(code)}: it is taken and computed as FLOAT"
         record.warn(text, UserWarning)

@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 class UnsupportedError(ModelError):
     """The node is valid, but not one that cnngen computes; `reason` is a short class of such nodes."""
 
-    def __init__(self, problem: str, *, reason: str, remedy: str | None = None) -> None:
+    def __init__(self, problem: str, *, reason: str, remedy: str | None = None, needs: tuple[str, ...] = ()) -> None:
         super().__init__(problem, remedy=remedy)
         self.reason = reason
+        self.needs = needs
 
 
 @dataclass
@@ -90,6 +91,7 @@ class NodeReader:
             raise UnsupportedError(
                 f"the input {what!r} of {self.kind} is computed when the network runs, and has to be a constant",
                 reason="run-time parameter",
+                needs=(what,),
                 remedy="export the model with constant weights and sizes",
             )
         return value

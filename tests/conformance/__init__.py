@@ -1,0 +1,1 @@
+"""The official test suite of ONNX, `onnx.backend.test`, on cnngen; ``python -m tests.conformance`` runs all of it."""
