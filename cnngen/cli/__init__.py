@@ -11,6 +11,7 @@ from cnngen.cli.bench import bench
 from cnngen.cli.common import CnngenGroup, DebugOption
 from cnngen.cli.compile import compile_
 from cnngen.cli.doctor import doctor
+from cnngen.cli.import_ import import_
 from cnngen.cli.inspect import inspect
 from cnngen.cli.run import run
 from cnngen.cli.verify import verify
@@ -50,6 +51,7 @@ app.command()(inspect)
 app.command()(run)
 app.command()(verify)
 app.command()(bench)
+app.command("import")(import_)
 app.command()(doctor)
 
 

@@ -68,6 +68,22 @@ def _transposed(groups: int, shape: Shape, source: Format) -> Layout:
     return Layout(stored, convert)
 
 
+def stored(op: Op, role: str, array: Array, target: Format) -> Array:
+    """`array`, in the op's own layout, as `target` stores it: what the first of `layouts` turns back."""
+    if role != "weight" or not isinstance(op, Conv2D | Conv2DTranspose | Dense):
+        return array
+    if isinstance(op, Dense):
+        return array if target == "keras" else array.T
+    if isinstance(op, Conv2DTranspose):
+        kh, kw, inputs, filters = array.shape
+        grouped = array.reshape(kh, kw, inputs, op.groups, filters // op.groups)
+        torch = grouped.transpose(3, 2, 4, 0, 1).reshape(op.groups * inputs, filters // op.groups, kh, kw)
+        return torch if target == "torch" else torch.transpose(2, 3, 1, 0)
+    if target == "torch":
+        return array.transpose(3, 2, 0, 1)
+    return array
+
+
 def other(source: Format) -> Format:
     """The other format."""
     return "torch" if source == "keras" else "keras"

@@ -1,0 +1,204 @@
+"""The layer of the spec language that becomes a given op, with its fields: the way back from `layers`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from cnngen import ops
+from cnngen.errors import SpecError
+from cnngen.ir import TensorType
+from cnngen.ops import Activation
+
+Order = Literal["hwc", "chw"]
+
+
+@dataclass(frozen=True)
+class Here:
+    """Where an op stands: the types around it, and the numbering of the spec that it is written into."""
+
+    inputs: tuple[TensorType, ...]
+    output: TensorType
+    order: Order
+    """of flatten and reshape where they do not say it"""
+    layout: Order
+    """in which sizes of images are written"""
+
+
+@dataclass(frozen=True)
+class Exact:
+    """A number to be written so that float32 gives it back; without it, so that float64 does."""
+
+    value: float
+
+
+Fields = dict[str, Any]
+LayerText = tuple[str, Fields]
+"""Kind and fields of a layer, without name and inputs."""
+
+
+def layer_of(op: ops.Op, here: Here) -> LayerText:
+    """The layer for `op`. Raises `SpecError` where the language has none."""
+    writer = WRITERS.get(type(op))
+    if writer is None:
+        raise SpecError(f"the op {op.kind} has no layer in the spec language")
+    return writer(op, here)
+
+
+def pair(value: tuple[int, int]) -> int | list[int]:
+    """A number where both are the same."""
+    return value[0] if value[0] == value[1] else list(value)
+
+
+def sides(padding: tuple[int, int, int, int]) -> int | list[int]:
+    """top, bottom, left, right as short as the language has it."""
+    top, bottom, left, right = padding
+    if top == bottom and left == right:
+        return pair((top, left))
+    return list(padding)
+
+
+def activation_of(activation: Activation) -> tuple[str, Fields]:
+    """Name and parameters of an activation function in a spec."""
+    from cnngen.frontends.activations import ACTIVATIONS
+
+    special = {"gelu_tanh": ("gelu", {"approximate": "tanh"})}
+    if activation.function in special:
+        return special[activation.function]
+    kind = activation.function
+    fields = ACTIVATIONS[kind].model_fields
+    numbers = [name for name in fields if name not in ("approximate", "name", "inputs", "when", "repeat")]
+    values = dict(zip(numbers, (activation.alpha, activation.beta), strict=False))
+    defaults = ACTIVATIONS[kind]().activation()
+    if ACTIVATIONS[kind](**values).activation() != activation:
+        raise SpecError(f"the activation {kind} has parameters that a spec cannot say")
+    if defaults == activation:
+        return kind, {}
+    return kind, {name: Exact(value) for name, value in values.items()}
+
+
+def _with_activation(fields: Fields, activation: Activation | None) -> Fields:
+    if activation is not None:
+        kind, parameters = activation_of(activation)
+        fields["activation"] = {kind: parameters} if parameters else kind
+    return fields
+
+
+def _without_defaults(fields: Fields, defaults: Mapping[str, Any]) -> Fields:
+    return {key: value for key, value in fields.items() if key not in defaults or value != defaults[key]}
+
+
+WINDOW = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1, "bias": True, "output_padding": 0}
+
+
+def _conv2d(op: ops.Conv2D, here: Here) -> LayerText:
+    fields: Fields = {
+        "kernel": pair(op.kernel),
+        "stride": pair(op.stride),
+        "padding": sides(op.padding),
+        "dilation": pair(op.dilation),
+        "bias": op.use_bias,
+    }
+    if op.depthwise(here.inputs):
+        fields = {"multiplier": op.filters // op.groups, **fields}
+        fields = _without_defaults(fields, {**WINDOW, "multiplier": 1})
+        return "depthwise_conv2d", _with_activation(fields, op.activation)
+    fields = _without_defaults({"filters": op.filters, **fields, "groups": op.groups}, WINDOW)
+    return "conv2d", _with_activation(fields, op.activation)
+
+
+def _conv2d_transpose(op: ops.Conv2DTranspose, here: Here) -> LayerText:
+    fields: Fields = {
+        "filters": op.filters,
+        "kernel": pair(op.kernel),
+        "stride": pair(op.stride),
+        "padding": sides(op.padding),
+        "output_padding": pair(op.output_padding),
+        "dilation": pair(op.dilation),
+        "groups": op.groups,
+        "bias": op.use_bias,
+    }
+    return "conv2d_transpose", _with_activation(_without_defaults(fields, WINDOW), op.activation)
+
+
+def _pool(op: ops.Pool2D, here: Here) -> LayerText:
+    fields: Fields = {
+        "kernel": pair(op.kernel),
+        "stride": pair(op.stride),
+        "padding": sides(op.padding),
+        "dilation": pair(op.dilation),
+        "ceil_mode": op.ceil_mode,
+        "count_include_pad": op.count_include_pad,
+    }
+    defaults = {"padding": 0, "dilation": 1, "ceil_mode": False, "count_include_pad": False, "stride": fields["kernel"]}
+    return op.kind, _without_defaults(fields, defaults)
+
+
+def _dense(op: ops.Dense, here: Here) -> LayerText:
+    fields = _without_defaults({"units": op.units, "bias": op.use_bias}, WINDOW)
+    return "dense", _with_activation(fields, op.activation)
+
+
+def _elementwise(op: Any, here: Here) -> LayerText:
+    return op.kind, _with_activation({}, op.activation)
+
+
+def _activate(op: ops.Activate, here: Here) -> LayerText:
+    return activation_of(op.activation)
+
+
+def _plain(kind: str) -> Callable[[Any, Here], LayerText]:
+    return lambda op, here: (kind, {})
+
+
+def _reshape(op: ops.Reshape, here: Here) -> LayerText:
+    height, width, channels = op.shape
+    shape = [height, width, channels] if here.layout == "hwc" else [channels, height, width]
+    return "reshape", {"shape": shape, **_order(op.order, here)}
+
+
+def _order(order: Order, here: Here) -> Fields:
+    return {} if order == here.order else {"order": order}
+
+
+WRITERS: dict[type, Callable[[Any, Here], LayerText]] = {
+    ops.Conv2D: _conv2d,
+    ops.Conv2DTranspose: _conv2d_transpose,
+    ops.Pool2D: _pool,
+    ops.GlobalPool2D: lambda op, here: (op.kind, {}),
+    ops.Dense: _dense,
+    ops.Activate: _activate,
+    ops.PRelu: _plain("prelu"),
+    ops.BatchNorm: lambda op, here: ("batch_norm", _without_defaults({"epsilon": op.epsilon}, {"epsilon": 1e-5})),
+    ops.LRN: lambda op, here: (
+        "lrn",
+        _without_defaults(
+            {"size": op.size, "alpha": op.alpha, "beta": op.beta, "bias": op.bias},
+            {"size": 5, "alpha": 1e-4, "beta": 0.75, "bias": 1.0},
+        ),
+    ),
+    ops.Add: _elementwise,
+    ops.Sub: _elementwise,
+    ops.Mul: _elementwise,
+    ops.Div: _elementwise,
+    ops.Maximum: _elementwise,
+    ops.Minimum: _elementwise,
+    ops.Concat: _plain("concat"),
+    ops.Flatten: lambda op, here: ("flatten", _order(op.order, here)),
+    ops.Reshape: _reshape,
+    ops.Upsample: lambda op, here: ("upsample", {"scale": pair(op.scale)}),
+    ops.UpsampleBilinear: lambda op, here: ("upsample", {"scale": pair(op.scale), "mode": "bilinear"}),
+    ops.Pad: lambda op, here: (
+        "pad",
+        _without_defaults(
+            {"padding": sides(op.padding), "mode": op.mode, "value": Exact(float(np.float32(op.value)))},
+            {"mode": "constant", "value": Exact(0.0)},
+        ),
+    ),
+    ops.Identity: _plain("dropout"),
+    ops.Softmax: _plain("softmax"),
+}
+"""For every op; a test says which is missing."""
