@@ -64,18 +64,18 @@ def sides(padding: tuple[int, int, int, int]) -> int | list[int]:
 def activation_of(activation: Activation) -> tuple[str, Fields]:
     """Name and parameters of an activation function in a spec."""
     from cnngen.frontends.activations import ACTIVATIONS
+    from cnngen.frontends.elementary import ELEMENTARY
 
     special = {"gelu_tanh": ("gelu", {"approximate": "tanh"})}
     if activation.function in special:
         return special[activation.function]
     kind = activation.function
-    fields = ACTIVATIONS[kind].model_fields
-    numbers = [name for name in fields if name not in ("approximate", "name", "inputs", "when", "repeat")]
-    values = dict(zip(numbers, (activation.alpha, activation.beta), strict=False))
-    defaults = ACTIVATIONS[kind]().activation()
-    if ACTIVATIONS[kind](**values).activation() != activation:
+    model = {**ACTIVATIONS, **ELEMENTARY}[kind]
+    numbers = [name for name in model.model_fields if name != "approximate"]
+    values = dict(zip(numbers, activation.parameters, strict=True))
+    if model(**values).activation() != activation:
         raise SpecError(f"the activation {kind} has parameters that a spec cannot say")
-    if defaults == activation:
+    if not any(field.is_required() for field in model.model_fields.values()) and model().activation() == activation:
         return kind, {}
     return kind, {name: Exact(value) for name, value in values.items()}
 
@@ -184,6 +184,7 @@ WRITERS: dict[type, Callable[[Any, Here], LayerText]] = {
     ops.Sub: _elementwise,
     ops.Mul: _elementwise,
     ops.Div: _elementwise,
+    ops.Power: _elementwise,
     ops.Maximum: _elementwise,
     ops.Minimum: _elementwise,
     ops.Concat: _plain("concat"),
@@ -200,5 +201,6 @@ WRITERS: dict[type, Callable[[Any, Here], LayerText]] = {
     ),
     ops.Identity: _plain("dropout"),
     ops.Softmax: _plain("softmax"),
+    ops.LogSoftmax: _plain("log_softmax"),
 }
 """For every op; a test says which is missing."""

@@ -19,7 +19,7 @@ from cnngen.errors import SpecError, inert
 from cnngen.frontends.spec_layers import Exact, Here, Order, layer_of
 from cnngen.frontends.weight_layouts import Format, stored
 from cnngen.ir import Array, Graph, Node, TensorType
-from cnngen.ops import Add, Conv2D, Conv2DTranspose, Transpose
+from cnngen.ops import Activate, Activation, Add, Conv2D, Conv2DTranspose, Dense, Elementwise, Transpose
 
 TO_NHWC, TO_NCHW = (0, 2, 3, 1), (0, 3, 1, 2)
 PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*")
@@ -163,20 +163,35 @@ def _channels_first(graph: Graph) -> dict[str, str] | None:
 
 
 def _unfused(graph: Graph) -> Graph:
-    """`graph` with residual additions as layers of their own: the language has no field for them."""
+    """`graph` with residual additions and elementary functions as layers of their own: there are no fields for them."""
+    from cnngen.frontends.activations import ACTIVATIONS
     from cnngen.passes.infer_shapes import infer_shapes
 
     nodes: list[Node] = []
     for node in graph.nodes:
         op = node.op
-        if not isinstance(op, Conv2D | Conv2DTranspose) or not op.residual:
-            nodes.append(node)
+        behind: Activation | None = getattr(op, "activation", None)
+        if behind is not None and behind.function not in (*ACTIVATIONS, "gelu_tanh") and not isinstance(op, Activate):
+            assert isinstance(op, Conv2D | Conv2DTranspose | Dense | Elementwise)
+            inner = f"{node.name}/{behind.function}"
+            pieces = _unfused_residual(replace(node, name=inner, op=replace(op, activation=None)))
+            nodes += [*pieces, Node(node.name, Activate(behind), (inner,), source=node.source)]
             continue
-        linear = f"{node.name}/linear"
-        alone = replace(op, residual=False, activation=None)
-        nodes.append(replace(node, name=linear, op=alone, inputs=node.inputs[:1]))
-        nodes.append(Node(node.name, Add(op.activation), (linear, node.inputs[1]), source=node.source))
+        nodes += _unfused_residual(node)
     return infer_shapes(replace(graph, nodes=tuple(nodes)))
+
+
+def _unfused_residual(node: Node) -> list[Node]:
+    """`node`, with its residual addition behind it where it has one."""
+    op = node.op
+    if not isinstance(op, Conv2D | Conv2DTranspose) or not op.residual:
+        return [node]
+    linear = f"{node.name}/linear"
+    alone = replace(op, residual=False, activation=None)
+    return [
+        replace(node, name=linear, op=alone, inputs=node.inputs[:1]),
+        Node(node.name, Add(op.activation), (linear, node.inputs[1]), source=node.source),
+    ]
 
 
 def _network_name(name: str) -> str:

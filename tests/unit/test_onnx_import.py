@@ -163,7 +163,7 @@ def test_all_that_is_not_supported_is_listed_at_once() -> None:
         helper.make_node("NonMaxSuppression", ["b", "b"], ["y"], name="last"),
     ]
     with pytest.raises(ModelError, match="2 nodes are not supported") as caught:
-        graph_of(model_of(nodes, {"x": (1, 3, 3)}, ["y"]))
+        graph_of(model_of(nodes, {"x": (1, 1, 3, 3)}, ["y"]))
     assert "Det (opset 20) (first)" in str(caught.value)
     assert "NonMaxSuppression (opset 20) (last)" in str(caught.value)
 

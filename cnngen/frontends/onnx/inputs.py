@@ -86,6 +86,8 @@ def _check_type(value: onnx.ValueInfoProto, source: Source, record: Record) -> N
 
 def _given(value: onnx.ValueInfoProto, shape: Sequence[int], source: Source) -> tuple[int, ...]:
     sizes = tuple(shape)
+    if 0 in sizes:
+        raise UnsupportedError(f"the input {inert(value.name)!r} is empty", reason="empty tensors").at(source)
     if any(isinstance(size, bool) or not isinstance(size, int) or not 1 <= size <= MAX_SIZE for size in sizes):
         problem = f"the shape {list(sizes)} for the input {inert(value.name)!r} is none"
         raise ModelError(problem, remedy="give whole numbers from 1", source=source)

@@ -152,7 +152,7 @@ def onnx_shape(shape: Shape) -> Shape:
 
 def as_float(array: Array, kind: str) -> Array:
     """`array` as float32. Raises where it holds no numbers."""
-    if array.dtype.kind not in "fiub":
+    if array.dtype.kind not in "fiub" and array.dtype.name != "bfloat16":
         raise ModelError(f"{kind} has a parameter of type {array.dtype}")
     with np.errstate(over="ignore"):
         return np.asarray(array, np.float32)

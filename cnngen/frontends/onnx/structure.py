@@ -63,7 +63,8 @@ def opset_of(model: onnx.ModelProto, source: Source) -> int:
     own = [version for domain, version in versions.items() if domain in STANDARD]
     newest = onnx.defs.onnx_opset_version()
     if not own:
-        raise ModelError("imports no ONNX opset", remedy="export the model again", source=source)
+        domains = ", ".join(inert(domain) for domain in versions) or "none"
+        raise ModelError(f"imports no ONNX opset, but {domains}", remedy="export the model again", source=source)
     version = max(own)
     if not OLDEST_OPSET <= version <= newest:
         remedy = "install a newer onnx" if version > newest else "convert it: onnx.version_converter.convert_version"

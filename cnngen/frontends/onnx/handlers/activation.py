@@ -13,16 +13,14 @@ from cnngen.frontends.onnx.handlers.registry import HANDLERS, handles
 from cnngen.frontends.onnx.handlers.shape import reshaped
 from cnngen.frontends.onnx.node import NodeReader, UnsupportedError
 from cnngen.frontends.onnx.values import Tensor
-from cnngen.ops import Activate, Activation, PRelu, Softmax
+from cnngen.ops import Activate, Activation, LogSoftmax, PRelu, Softmax
 
 FLOAT_MAX = float(np.finfo(np.float32).max)
 
 
-def _silu(node: NodeReader) -> Activation:
+def _swish(node: NodeReader) -> Activation:
     alpha = node.number("alpha", 1.0)
-    if alpha != 1:
-        raise UnsupportedError(f"Swish with alpha {alpha:g}", reason="Swish with another alpha than 1")
-    return Activation("silu")
+    return Activation("silu") if alpha == 1 else Activation("swish", alpha)
 
 
 def _gelu(node: NodeReader) -> Activation:
@@ -48,10 +46,24 @@ FUNCTIONS: dict[str, Callable[[NodeReader], Activation]] = {
     "Tanh": lambda node: Activation("tanh"),
     "HardSigmoid": lambda node: Activation("hard_sigmoid", node.number("alpha", 0.2), node.number("beta", 0.5)),
     "HardSwish": lambda node: Activation("hard_swish"),
-    "Swish": _silu,
+    "Swish": _swish,
     "Gelu": _gelu,
     "Mish": lambda node: Activation("mish"),
     "Softplus": lambda node: Activation("softplus"),
+    "Celu": lambda node: Activation("celu", node.number("alpha", 1.0)),
+    "Softsign": lambda node: Activation("softsign"),
+    "ThresholdedRelu": lambda node: Activation("thresholded_relu", node.number("alpha", 1.0)),
+    "Exp": lambda node: Activation("exp"),
+    "Log": lambda node: Activation("log"),
+    "Sqrt": lambda node: Activation("sqrt"),
+    "Reciprocal": lambda node: Activation("reciprocal"),
+    "Erf": lambda node: Activation("erf"),
+    "Abs": lambda node: Activation("abs"),
+    "Neg": lambda node: Activation("neg"),
+    "Floor": lambda node: Activation("floor"),
+    "Ceil": lambda node: Activation("ceil"),
+    "Round": lambda node: Activation("round"),
+    "Sign": lambda node: Activation("sign"),
 }
 """What each becomes."""
 
@@ -106,7 +118,7 @@ def prelu(node: NodeReader) -> Tensor:
     return node.builder.tensor(node.add(PRelu(), name, weights={"alpha": vector}), x.shape, form)
 
 
-@handles("Softmax")
+@handles("Softmax", "LogSoftmax")
 def softmax(node: NodeReader) -> Tensor:
     x = node.tensor(0)
     axis = node.axis(node.whole("axis", -1 if node.version >= 13 else 1), x.rank)
@@ -114,7 +126,7 @@ def softmax(node: NodeReader) -> Tensor:
         # All axes from this one on are one.
         if axis != 1:
             raise UnsupportedError(
-                f"Softmax of opset {node.version} over axes {axis} and up", reason="Softmax over axes"
+                f"{node.kind} of opset {node.version} over axes {axis} and up", reason="Softmax over axes"
             )
         flat = reshaped(node, x, (x.shape[0], math.prod(x.shape[1:])), "/flat")
         return reshaped(node, _softmax(node, flat, 1), x.shape, "/shaped")
@@ -122,8 +134,9 @@ def softmax(node: NodeReader) -> Tensor:
 
 
 def _softmax(node: NodeReader, x: Tensor, axis: int) -> Tensor:
-    if axis == 1 or x.rank == 1:
-        return node.builder.tensor(node.add(Softmax(), node.last(x)), x.shape, "last")
+    op = Softmax() if node.kind == "Softmax" else LogSoftmax()
+    if axis == 1 and x.rank != 2:
+        return node.builder.tensor(node.add(op, node.last(x)), x.shape, "last")
     if axis == x.rank - 1:
-        return node.builder.tensor(node.add(Softmax(), node.plain(x)), x.shape, "plain")
-    raise UnsupportedError(f"Softmax over axis {axis}", reason="Softmax over another axis")
+        return node.builder.tensor(node.add(op, node.plain(x)), x.shape, "plain")
+    raise UnsupportedError(f"{node.kind} over axis {axis}", reason="Softmax over another axis")

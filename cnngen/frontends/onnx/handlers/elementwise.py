@@ -14,13 +14,14 @@ from cnngen.frontends.onnx.handlers.shape import reshaped
 from cnngen.frontends.onnx.node import NodeReader, UnsupportedError, as_float
 from cnngen.frontends.onnx.values import Form, Tensor, Value
 from cnngen.ir import Array
-from cnngen.ops import Activation, Add, Div, Maximum, Minimum, Mul, Sub
+from cnngen.ops import Activation, Add, Div, Maximum, Minimum, Mul, Power, Sub
 
-OPS: dict[str, type[Add | Sub | Mul | Div | Maximum | Minimum]] = {
+OPS: dict[str, type[Add | Sub | Mul | Div | Power | Maximum | Minimum]] = {
     "Add": Add,
     "Sub": Sub,
     "Mul": Mul,
     "Div": Div,
+    "Pow": Power,
     "Sum": Add,
     "Mean": Add,
     "Max": Maximum,
@@ -28,7 +29,7 @@ OPS: dict[str, type[Add | Sub | Mul | Div | Maximum | Minimum]] = {
 }
 
 
-@handles("Add", "Sub", "Mul", "Div")
+@handles("Add", "Sub", "Mul", "Div", "Pow")
 def arithmetic(node: NodeReader) -> Tensor:
     first, second = _old_broadcast(node, *_operands(node))
     if isinstance(first, Tensor) and isinstance(second, Tensor):
@@ -95,6 +96,8 @@ def _computed(node: NodeReader, tensors: list[Tensor]) -> Tensor:
 def _with_constant(node: NodeReader, first: Value, second: Value) -> Tensor:
     if isinstance(first, Tensor):
         assert not isinstance(second, Tensor)
+        if node.kind == "Pow":
+            return _power(node, first, second)
         with np.errstate(all="ignore"):
             scale, shift = {
                 "Add": (np.array(1.0), second),
@@ -104,7 +107,7 @@ def _with_constant(node: NodeReader, first: Value, second: Value) -> Tensor:
             }[node.kind]
         return _affine(node, first, scale, shift, second)
     assert isinstance(second, Tensor)
-    if node.kind == "Div":
+    if node.kind in ("Div", "Pow"):
         return _computed(node, [node.constant_tensor(first), second])
     scale, shift = {
         "Add": (np.array(1.0), first),
@@ -112,6 +115,16 @@ def _with_constant(node: NodeReader, first: Value, second: Value) -> Tensor:
         "Mul": (first, np.array(0.0)),
     }[node.kind]
     return _affine(node, second, scale, shift, first)
+
+
+def _power(node: NodeReader, x: Tensor, exponent: Array) -> Tensor:
+    if exponent.size != 1:
+        return _computed(node, [x, node.constant_tensor(exponent)])
+    value = float(exponent.reshape(()))
+    named = {2.0: Activation("square"), 0.5: Activation("sqrt"), -1.0: Activation("reciprocal")}
+    result = x if value == 1 else activated(node, x, named.get(value, Activation("pow", value)))
+    rank = max(x.rank, exponent.ndim)
+    return reshaped(node, result, (1,) * (rank - x.rank) + x.shape, "/rank")
 
 
 def _affine(node: NodeReader, x: Tensor, scale: Array, shift: Array, constant: Array) -> Tensor:

@@ -31,7 +31,7 @@ def dropout(node: NodeReader) -> Sequence[Value]:
 def cast(node: NodeReader) -> Tensor:
     """Between floats: all computing is in float32."""
     x, target = node.tensor(0), dtype_of(node.whole("to", 0))
-    if target is None or target.kind != "f":
+    if target is None or target.kind != "f" or type_name(node.whole("to", 0)) == "BFLOAT16":
         problem = f"Cast of a computed tensor to {type_name(node.whole('to', 0))}"
         raise UnsupportedError(problem, reason="integers at run time")
     return Tensor(x.shape, x.forms, target)
