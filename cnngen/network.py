@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, Self
@@ -12,18 +12,19 @@ import numpy as np
 
 from cnngen import forks
 from cnngen.backends.cpu.loader import FFI, Library
+from cnngen.calls import FLOAT32, check_arrays, gather, has_torch, one_or_list
 from cnngen.errors import RunError
-from cnngen.feed import Feed, bind
+from cnngen.feed import Feed
 from cnngen.interface import Interface, Stages
 from cnngen.ir import Array, Graph, Node
-from cnngen.tensors import as_array, is_torch, to_torch
+from cnngen.tensors import as_array, to_torch
 from cnngen.workspace import Workspace, new_arena
 
 if TYPE_CHECKING:
     from cnngen.arithmetic import Arithmetic
     from cnngen.backends import AnyPlan
+    from cnngen.backends.cuda.launcher import Launcher
 
-_FLOAT32 = np.dtype(np.float32)
 _may_share_memory = np.may_share_memory
 
 
@@ -57,9 +58,11 @@ class Network:
     `CacheError` where its files have changed since.
     """
 
-    def __init__(self, interface: Interface, library: Library, stages: Stages | Callable[[], Stages]) -> None:
+    def __init__(
+        self, interface: Interface, library: Library | Launcher, stages: Stages | Callable[[], Stages]
+    ) -> None:
         self._interface = interface
-        self._library: Library | None = library
+        self._library: Library | Launcher | None = library
         self._stages = stages
         self._arenas: list[Any] = []
         self._inputs = interface.inputs
@@ -68,9 +71,10 @@ class Network:
         self._in_shape = self._inputs[0].type.shape
         self._out_shape = self._outputs[0].type.shape
         self._run = library.run
+        self._arena_room = library.arena_bytes
         self._from_buffer = FFI.from_buffer
         self._arenas.append(self._new_arena())  # so that the first `run` allocates nothing either
-        if interface.threads > 1:
+        if interface.threads > 1 and isinstance(library, Library):
             forks.watch(self, library)
 
     # What it is
@@ -148,8 +152,8 @@ class Network:
         """
         if xs and named:
             raise RunError("inputs were given both by order and by name", remedy="use one of the two")
-        feed = named if named else _one_or_list(xs)
-        arrays, images, single = self._gather(feed)
+        feed = named if named else one_or_list(xs)
+        arrays, images, single = gather(self._inputs, feed)
         batch = self.batch
         results = [np.empty((images, *tensor.type.shape[1:]), np.float32) for tensor in self._outputs]
         for first in range(0, images - images % batch, batch):
@@ -163,7 +167,7 @@ class Network:
                 result[-rest:] = array[:rest]
         if single:
             results = [result[0] for result in results]
-        if _has_torch(feed):
+        if has_torch(feed):
             results = [to_torch(result) for result in results]
         return results[0] if len(results) == 1 else results
 
@@ -179,8 +183,8 @@ class Network:
             x = xs[0]
             try:
                 if (
-                    x.dtype is _FLOAT32
-                    and out.dtype is _FLOAT32
+                    x.dtype is FLOAT32
+                    and out.dtype is FLOAT32
                     and x.shape == self._in_shape
                     and out.shape == self._out_shape
                     and x.flags.aligned
@@ -197,14 +201,14 @@ class Network:
                 pass  # the checks below say what is wrong, or an arena is made
         arrays = [as_array("an input", x) for x in xs]
         outs = [as_array("out", given) for given in (out if isinstance(out, Sequence) else [out])]
-        self._check_arrays(arrays, outs)
+        check_arrays(self._inputs, self._outputs, arrays, outs)
         self._call(arrays, outs)
 
     # Looking inside
 
     def trace(self, *xs: Any) -> dict[str, Array]:
         """Every tensor of `graph` as the native code holds it for the compiled batch, by name."""
-        arrays, images, _ = self._gather(_one_or_list(xs))
+        arrays, images, _ = gather(self._inputs, one_or_list(xs))
         if images != self.batch:
             raise RunError(f"trace takes the compiled batch of {self.batch}, not {images} images")
         workspace = Workspace(self.plan, self._loaded(), arrays)
@@ -266,7 +270,7 @@ class Network:
         if x is None:
             rng = np.random.default_rng(0)
             x = {t.name: rng.standard_normal(t.type.shape, np.float32) for t in self._inputs}
-        arrays, images, _ = self._gather(x)
+        arrays, images, _ = gather(self._inputs, x)
         if images < self.batch:
             raise RunError(f"profile takes the compiled batch of {self.batch}, not {images} images")
         workspace = Workspace(self.plan, self._loaded(), [array[: self.batch] for array in arrays], fill=0.0)
@@ -293,10 +297,12 @@ class Network:
 
     def close(self) -> None:
         """Give the code and the working memory back. A call that is still running ends well."""
-        self._library = None
+        library, self._library = self._library, None
         self._run = self._from_buffer = _closed
         self._arenas.clear()
         forks.forget(self)
+        if library is not None and not isinstance(library, Library):
+            library.close()
 
     def use(self, library: Library) -> None:
         """Call the native code through `library` from now on; for `cnngen.forks`."""
@@ -331,51 +337,6 @@ class Network:
             raise RunError(f"the network has no layer {name!r}", remedy="names are those of Network.graph")
         return found
 
-    def _gather(self, feed: Feed) -> tuple[list[Array], int, bool]:
-        """Contiguous float32 arrays with a batch axis, the number of images, and whether it was added."""
-        arrays, counts, single = [], set(), False
-        for tensor, given in bind(self._inputs, feed):
-            array = as_array(f"input {tensor.name}", given)
-            _check_dtype(f"input {tensor.name}", array)
-            image = tensor.type.shape[1:]
-            if array.shape == image:
-                array, single = array[None], True
-            if array.shape[1:] != image or array.ndim != len(image) + 1:
-                expected = ", ".join(map(str, image))
-                raise RunError(
-                    f"input {tensor.name} has shape {array.shape}, the network takes (batch, {expected})",
-                    remedy="check the layout (channels last or first) and the size of the image",
-                )
-            counts.add(len(array))
-            arrays.append(np.require(array, requirements=["C", "A"]))
-        if len(counts) != 1:
-            raise RunError(f"the inputs have different batch sizes {sorted(counts)}")
-        return arrays, counts.pop(), single
-
-    def _check_arrays(self, xs: Sequence[Array], outs: Sequence[Array]) -> None:
-        """Raise `RunError` unless `run` can work on these arrays as they are."""
-        for kind, tensors, arrays in (("input", self._inputs, xs), ("output", self._outputs, outs)):
-            if len(tensors) != len(arrays):
-                raise RunError(f"{len(arrays)} {kind}s were given, the network has {len(tensors)}")
-            for tensor, array in zip(tensors, arrays, strict=True):
-                _check_dtype(f"{kind} {tensor.name}", array)
-                if array.shape != tensor.type.shape:
-                    raise RunError(
-                        f"{kind} {tensor.name} has shape {array.shape}, run takes {tensor.type.shape}",
-                        remedy="use net(x) for other batch sizes",
-                    )
-                if not (array.flags.c_contiguous and array.flags.aligned):
-                    raise RunError(
-                        f"{kind} {tensor.name} is not contiguous and aligned in memory",
-                        remedy="use numpy.ascontiguousarray, or net(x), which copies",
-                    )
-                if kind == "output" and not array.flags.writeable:
-                    raise RunError(f"output {tensor.name} is read-only", remedy="give a writable array")
-        for index, out in enumerate(outs):
-            for other in (*xs, *outs[:index]):
-                if np.may_share_memory(out, other):
-                    raise RunError("out overlaps an input or another output", remedy="give an array of its own")
-
     def _call(self, xs: Sequence[Array], outs: Sequence[Array]) -> None:
         try:
             arena = self._arenas.pop()
@@ -385,30 +346,11 @@ class Network:
         self._run(*pointers, arena)
         self._arenas.append(arena)
 
-    def _loaded(self) -> Library:
+    def _loaded(self) -> Library | Launcher:
         return self._library or _closed()
 
     def _new_arena(self) -> Any:
-        return self._from_buffer(new_arena(self.arena_bytes))
-
-
-def _one_or_list(xs: Sequence[Any]) -> Feed:
-    """What `reference.bind` takes: the only argument itself, or all of them."""
-    feed: Feed = xs[0] if len(xs) == 1 else list(xs)
-    return feed
-
-
-def _has_torch(feed: Feed) -> bool:
-    """Whether an input is a PyTorch tensor."""
-    if isinstance(feed, np.ndarray):
-        return False
-    values = feed.values() if isinstance(feed, Mapping) else feed if isinstance(feed, Sequence) else (feed,)
-    return any(map(is_torch, values))
-
-
-def _check_dtype(what: str, array: Array) -> None:
-    if array.dtype != _FLOAT32 or not array.dtype.isnative:
-        raise RunError(f"{what} has dtype {array.dtype.str}, not float32", remedy="use x.astype('float32')")
+        return self._from_buffer(new_arena(self._arena_room))
 
 
 def _closed(*_: object, **__: object) -> NoReturn:

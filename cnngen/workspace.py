@@ -13,6 +13,7 @@ from cnngen.ir import Array
 
 if TYPE_CHECKING:
     from cnngen.backends import AnyPlan
+    from cnngen.backends.cuda.launcher import Launcher
     from cnngen.plan.memory import View
 
 ALIGNMENT = 64
@@ -35,7 +36,9 @@ class Workspace:
     For looking inside and for timing; `Network.run` does without.
     """
 
-    def __init__(self, plan: AnyPlan, library: Library, inputs: Sequence[Array] | None = None, fill: float = np.nan):
+    def __init__(
+        self, plan: AnyPlan, library: Library | Launcher, inputs: Sequence[Array] | None = None, fill: float = np.nan
+    ) -> None:
         graph = plan.graph
         self._plan, self._library = plan, library
         self._inputs = list(inputs or (np.full(t.type.shape, fill, np.float32) for t in graph.inputs))

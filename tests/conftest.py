@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -25,3 +26,21 @@ def pytest_configure(config: pytest.Config) -> None:
     CACHE.mkdir(parents=True, exist_ok=True)
     os.environ["XDG_CACHE_HOME"] = str(CACHE)
     os.environ.setdefault("CNNGEN_CACHE_SIZE", "2G")
+
+
+@pytest.fixture
+def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A machine with a GPU, as far as this process can tell: the driver of tests/cuda_stub, as in a new process."""
+    from cnngen.backends.cuda import device
+    from tests import cuda_stub
+
+    stub = cuda_stub.install()
+    for name in list(os.environ):
+        if name.startswith("CUDA_"):
+            monkeypatch.delenv(name)
+    stub.cuda_stub_reset()
+    monkeypatch.setattr(device, "_devices", {})
+    yield
+    for opened in device._devices.values():
+        opened.close()
+    stub.cuda_stub_reset()

@@ -140,12 +140,13 @@ class Device:
 
     def close(self) -> None:
         """Give everything back, at the end of the process."""
-        if not (self.stuck or _forked):
-            for user in list(self.users):
-                user.close()
-            self.stuck = "this process is ending"
-            with suppress(DriverError):
-                self._context.release()
+        if _forked:
+            return
+        for user in list(self.users):
+            user.close()
+        self.stuck = self.stuck or "this process is ending"
+        with suppress(DriverError):
+            self._context.release()
 
     # For `Use`
 

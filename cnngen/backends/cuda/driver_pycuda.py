@@ -81,6 +81,7 @@ class PycudaContext(libcuda.Graphs):
             cuda.Context.pop()
 
     def release(self) -> None:
+        """Never leave this to the destructor of pycuda's object, which takes the context for one that was made."""
         with _translated():
             self._context.detach()
 

@@ -10,6 +10,7 @@ launch of every kernel.
 from __future__ import annotations
 
 import ctypes
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -22,7 +23,7 @@ import numpy as np
 
 from cnngen.backends.cpu.loader import FFI
 from cnngen.backends.cuda.device import Device, open_device
-from cnngen.backends.cuda.driver import Context, DriverError, host_memory
+from cnngen.backends.cuda.driver import Context, DriverError, Stream, host_memory
 from cnngen.backends.cuda.launches import Argument, Description, Launch
 from cnngen.errors import DeviceError, RunError
 from cnngen.ir import Array
@@ -105,14 +106,16 @@ class Launcher:
                 undo.callback(_quietly, destroy, thing)
                 return thing
 
-            self._module = context.load(image)
-            undo.callback(_quietly, self._unload, context)
-            self._kernels = {symbol: self._kernel(context, symbol) for symbol in _symbols(description)}
+            self._code = Code(context)
+            undo.callback(_quietly, self._code.drop)
+            self._code.module = context.load(image)
+            self._kernels = self._code.kernels
+            for symbol in dict.fromkeys(launch.symbol for launch in description.launches):
+                self._kernels[symbol] = self._kernel(context, symbol)
             what = f"weights and tensors of {description.name}"
             self._memory: int = keep(device.allocate(context, self._layout.size, what), context.free)
             self._pinned = keep(context.allocate_host(self._layout.size - self._layout.begin), context.free_host)
-            self._stream = context.stream()
-            undo.callback(_quietly, self._drop_stream, context)
+            self._code.stream = context.stream()
             self._handle = self._stream.handle
             self._done = keep(context.event(), context.destroy_event)
             if description.weights:
@@ -237,7 +240,7 @@ class Launcher:
                 pass  # where the context is gone, it has taken everything with it
 
     def __del__(self) -> None:
-        if getattr(self, "_undo", None) is not None:
+        if getattr(self, "_undo", None) is not None and not sys.is_finalizing():
             self.close()
 
     # Inside
@@ -254,7 +257,7 @@ class Launcher:
 
     def _kernel(self, context: Context, symbol: str) -> Any:
         """The function, allowed to have as much shared memory as its launches ask for."""
-        kernel = context.function(self._module, symbol)
+        kernel = context.function(self._code.module, symbol)
         shared = max(launch.shared for launch in self.description.launches if launch.symbol == symbol)
         if shared > self.device.properties.shared:
             raise DeviceError(
@@ -265,13 +268,6 @@ class Launcher:
         if shared > FREE_SHARED:
             context.allow_shared(kernel, shared)
         return kernel
-
-    def _unload(self, context: Context) -> None:
-        self.__dict__.pop("_kernels", None)
-        context.unload(self.__dict__.pop("_module"))
-
-    def _drop_stream(self, context: Context) -> None:
-        context.destroy_stream(self.__dict__.pop("_stream"))
 
     def _capture(self, context: Context) -> int:
         """The graph of all launches on the fixed places; notes the kernels at its boundary."""
@@ -309,11 +305,37 @@ class Launcher:
             context.wait(handle, self._done)
 
     @property
+    def _stream(self) -> Stream:
+        stream = self._code.stream
+        assert stream is not None
+        return stream
+
+    @property
     def _weights(self) -> int:
         return self._memory + self._layout.weights
 
     def _addresses(self, offsets: Sequence[int]) -> tuple[int, ...]:
         return tuple(self._memory + offset for offset in offsets)
+
+
+class Code:
+    """Module, kernels and stream. pycuda gives them back with the last reference: nobody else may keep one."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self.module: Any = None
+        self.kernels: dict[str, Any] = {}
+        self.stream: Stream | None = None
+
+    def drop(self) -> None:
+        """Give them back; the context has to be pushed."""
+        self.kernels.clear()
+        stream, self.stream = self.stream, None
+        if stream is not None:
+            self._context.destroy_stream(stream)
+        module, self.module = self.module, None
+        if module is not None:
+            self._context.unload(module)
 
 
 class Capture:
@@ -343,10 +365,6 @@ def _quietly(function: Callable[..., None], *arguments: Any) -> None:
     """Give something back; where that fails the context is gone, and with it what was to be given back."""
     with suppress(DriverError):
         function(*arguments)
-
-
-def _symbols(description: Description) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(launch.symbol for launch in description.launches))
 
 
 def _bytes(array: Array) -> Array:
