@@ -40,6 +40,7 @@ from cnngen.ops import (
     Pool2D,
     Power,
     PRelu,
+    Resize,
     Softmax,
     Sub,
     UpsampleBilinear,
@@ -150,6 +151,11 @@ def _case(node: Node, types: Sequence[TensorType], rng: np.random.Generator) -> 
             if all(scale & (scale - 1) == 0 and scale <= 64 for scale in op.scale):
                 return IntegerCase(inputs, {}, "exact", "integers times fractions of a power of two")
             return IntegerCase(inputs, {}, "bound", "interpolates at fractions that float32 rounds")
+        case Resize():
+            inputs = (_integers(types[0].shape, LARGEST, rng),)
+            if _exact_weights(op, types[0]):
+                return IntegerCase(inputs, {}, "exact", "integers times fractions of a power of two")
+            return IntegerCase(inputs, {}, "bound", "interpolates with weights that float32 rounds")
         case BatchNorm():
             return IntegerCase(
                 (_integers(types[0].shape, LARGEST, rng),), dict(node.weights), "bound", "rounds scale and shift"
@@ -208,6 +214,16 @@ def without_activation(op: Op) -> Op:
     """`op` in front of its activation function."""
     assert isinstance(op, Conv2D | Conv2DTranspose | Dense | Elementwise)
     return replace(op, activation=None)
+
+
+def _exact_weights(op: Resize, x: TensorType) -> bool:
+    """Whether all weighted sums of integers up to `LARGEST`, in units of the smallest fraction, are float32 numbers."""
+    units = float(LARGEST)
+    for table in op.tables(x.shape):
+        weights = np.array(table.weights)
+        fraction = next((2.0**power for power in range(24) if not np.any(weights * 2.0**power % 1)), math.inf)
+        units *= fraction * np.abs(weights).sum(axis=1).max()
+    return bool(units < INTEGER_RANGE)
 
 
 def _divisors(op: Pool2D | GlobalPool2D, x: TensorType) -> list[int]:

@@ -8,10 +8,12 @@ import pytest
 from cnngen.ir import Array, Graph, Node
 from cnngen.ops import (
     Activate,
+    ChannelShuffle,
     Concat,
     Conv2D,
     Conv2DTranspose,
     Dense,
+    DepthToSpace,
     Div,
     Elementwise,
     Flatten,
@@ -24,6 +26,7 @@ from cnngen.ops import (
     Pool2D,
     Power,
     Reshape,
+    SpaceToDepth,
     Transpose,
     Upsample,
 )
@@ -47,6 +50,8 @@ def is_exact(node: Node, inputs: list[Array]) -> bool:
             return node.op.activation.function in ("relu", "relu6")
         case Pool2D() | GlobalPool2D():
             return node.op.reduction == "max"
+        case DepthToSpace() | SpaceToDepth() | ChannelShuffle():
+            return True
         case Concat() | Flatten() | Transpose() | Identity() | Upsample() | Pad() | Reshape():
             return True
     return False

@@ -36,10 +36,12 @@ from cnngen.ops import (
     Activation,
     Add,
     BatchNorm,
+    ChannelShuffle,
     Concat,
     Conv2D,
     Conv2DTranspose,
     Dense,
+    DepthToSpace,
     Div,
     Flatten,
     GlobalPool2D,
@@ -52,12 +54,15 @@ from cnngen.ops import (
     Pool2D,
     Power,
     PRelu,
+    Resize,
     Softmax,
+    SpaceToDepth,
     Sub,
     Transpose,
     Upsample,
     UpsampleBilinear,
 )
+from cnngen.ops.resampling import Resampling
 from cnngen.passes.infer_shapes import infer_shapes
 
 Kind = Literal["random", "integers", "positive"]
@@ -362,6 +367,23 @@ def style_transfer() -> Graph:
     return net.graph(net.add(UpsampleBilinear((3, 1)), name="stretched"), "smooth")
 
 
+def super_resolution() -> Graph:
+    """Blocks of pixels as channels and back, shuffled groups, and the picture itself, resized, added to the result."""
+    net = Builder((1, 8, 6, 3), name="super_resolution")
+    net.add(SpaceToDepth(2))
+    net.add(Conv2D(12, (1, 1), groups=3))
+    net.add(ChannelShuffle(3))
+    net.add(Conv2D(12, (3, 3), padding=SAME3, groups=3, activation=RELU.activation))
+    net.add(Pad((0, 0, 0, 0), channels=(0, 15)), name="more")
+    detail = net.add(DepthToSpace(3, "CRD"), name="detail")
+    smooth = net.add(Resize((12, 9), Resampling("cubic")), "x", name="smooth")
+    picture = net.add(Add(), detail, smooth, name="picture")
+    net.add(Resize((7, 5), Resampling("linear", antialias=True)), picture, name="preview")
+    net.add(Pad((-1, 0, 0, -1)), picture, name="cropped")
+    around = net.add(Pad((1, 1, 1, 1), "wrap"), "cropped", name="around")
+    return net.graph(net.add(Conv2D(2, (3, 3)), around), "preview", net.add(Resize((5, 20)), around, name="nearest"))
+
+
 def ceil_pools() -> Graph:
     """Pooling with ceil_mode, dilation and padding, with and without the padding in the average."""
     net = Builder((2, 10, 9, 3), name="ceil_pools")
@@ -432,6 +454,7 @@ EXAMPLES: dict[str, Callable[[], Graph]] = {
         squeeze_excitation,
         transposed_decoder,
         style_transfer,
+        super_resolution,
         ceil_pools,
         every_activation,
         elementary,

@@ -17,10 +17,12 @@ from cnngen.ops import (
     Activation,
     Add,
     BatchNorm,
+    ChannelShuffle,
     Concat,
     Conv2D,
     Conv2DTranspose,
     Dense,
+    DepthToSpace,
     Div,
     Flatten,
     GlobalPool2D,
@@ -35,12 +37,15 @@ from cnngen.ops import (
     Power,
     PRelu,
     Reshape,
+    Resize,
     Softmax,
+    SpaceToDepth,
     Sub,
     Transpose,
     Upsample,
     UpsampleBilinear,
 )
+from cnngen.ops.resampling import Resampling
 from tests.graphs import SAME3, Builder, Shape
 
 RELU = Activation("relu")
@@ -85,6 +90,40 @@ class Case:
 
 def _image(op: Op, shape: Shape = IMAGE, inputs: int = 1) -> Case:
     return Case(op, (shape,) * inputs)
+
+
+RESIZED: dict[str, tuple[Resize, Shape]] = {
+    "nearest": (Resize((13, 5)), IMAGE),
+    "nearest_ceil": (Resize((4, 11), Resampling(coordinates="asymmetric", rounding="ceil")), IMAGE),
+    "nearest_prefer_ceil": (Resize((6, 12), Resampling(rounding="round_prefer_ceil")), (2, 4, 8, 17)),
+    "nearest_floor_corners": (Resize((5, 15), Resampling(coordinates="align_corners", rounding="floor")), IMAGE),
+    "linear": (Resize((13, 5), Resampling("linear")), IMAGE),
+    "linear_scales": (Resize((5, 12), Resampling("linear"), (0.625, 1.5)), IMAGE),
+    "linear_corners": (Resize((17, 3), Resampling("linear", "align_corners")), (2, 9, 5, 19)),
+    "linear_asymmetric": (Resize((12, 12), Resampling("linear", "asymmetric")), IMAGE),
+    "linear_symmetric": (Resize((4, 9), Resampling("linear", "half_pixel_symmetric"), (0.5, 1.2)), IMAGE),
+    "linear_to_one": (Resize((1, 1), Resampling("linear", "pytorch_half_pixel")), IMAGE),
+    "linear_rows": (Resize((7, 8), Resampling("linear")), (2, 9, 8, 33)),
+    "linear_columns": (Resize((9, 7), Resampling("linear")), (2, 9, 8, 33)),
+    "linear_of_one": (Resize((3, 4), Resampling("linear")), (2, 1, 1, 19)),
+    "linear_antialias": (Resize((3, 4), Resampling("linear", antialias=True)), IMAGE),
+    "cubic": (Resize((13, 5), Resampling("cubic")), IMAGE),
+    "cubic_corners": (Resize((5, 17), Resampling("cubic", "align_corners")), (2, 9, 5, 19)),
+    "cubic_outside": (Resize((12, 20), Resampling("cubic", exclude_outside=True, cubic_coeff_a=-0.5)), (2, 4, 5, 3)),
+    "cubic_antialias": (Resize((4, 5), Resampling("cubic", antialias=True)), IMAGE),
+    "cubic_antialias_outside": (
+        Resize((5, 3), Resampling("cubic", exclude_outside=True, antialias=True, cubic_coeff_a=-0.5)), IMAGE
+    ),
+    "region": (
+        Resize((5, 7), Resampling("linear", "tf_crop_and_resize"), region=(0.25, 0.125, 0.75, 0.875)), IMAGE,
+    ),
+    "region_beyond": (
+        Resize((6, 6), Resampling("linear", "tf_crop_and_resize"), None, (-0.5, 0.25, 0.75, 1.5), 2.5), (2, 5, 9, 17),
+    ),
+    "region_flipped": (
+        Resize((17, 5), Resampling("nearest", "tf_crop_and_resize", "floor"), None, (1, 1.25, 0, 0.25), -1.0), IMAGE,
+    ),
+}  # fmt: skip
 
 
 CASES: dict[str, Case] = {
@@ -190,6 +229,24 @@ CASES: dict[str, Case] = {
     "upsample_bilinear_rows": _image(UpsampleBilinear((4, 1))),
     "upsample_bilinear_pixel": _image(UpsampleBilinear((2, 3)), (2, 1, 1, 19)),
     "upsample_bilinear_wide": _image(UpsampleBilinear((1, 2)), (2, 3, 4, 33)),
+    **{f"resize_{name}": Case(op, (shape,)) for name, (op, shape) in RESIZED.items()},
+    "depth_to_space": _image(DepthToSpace(2)),
+    "depth_to_space_crd": _image(DepthToSpace(2, "CRD"), (2, 3, 4, 20)),
+    "depth_to_space_wide": _image(DepthToSpace(3), (2, 2, 3, 153)),
+    "space_to_depth": _image(SpaceToDepth(2), (2, 6, 4, 3)),
+    "space_to_depth_pixel": _image(SpaceToDepth(3), (2, 3, 3, 19)),
+    "channel_shuffle": _image(ChannelShuffle(2)),
+    "channel_shuffle_odd": _image(ChannelShuffle(3), (2, 3, 4, 51)),
+    "pad_crop": _image(Pad((-1, -2, 0, -3))),
+    "pad_crop_and_pad": _image(Pad((-2, 3, 1, -1), value=0.5)),
+    "pad_crop_and_reflect": _image(Pad((-2, 3, 2, -1), "reflect")),
+    "pad_crop_and_edge": _image(Pad((1, -4, -3, 2), "edge"), (2, 6, 7, 17)),
+    "pad_wrap": _image(Pad((2, 1, 0, 3), "wrap")),
+    "pad_wrap_twice": _image(Pad((5, 0, 7, 8), "wrap"), (2, 2, 3, 9)),
+    "pad_crop_and_wrap": _image(Pad((-1, 2, 3, -2), "wrap")),
+    "pad_channels": _image(Pad((0, 0, 0, 0), channels=(2, 1))),
+    "pad_channels_value": _image(Pad((1, 0, 0, -2), value=-1.5, channels=(0, 5)), (2, 3, 4, 17)),
+    "pad_channels_cropped": _image(Pad((0, 0, 0, 0), channels=(-3, 2)), (2, 3, 4, 17)),
     "pad_zero": _image(Pad((1, 0, 2, 3))),
     "pad_value": _image(Pad((2, 1, 0, 1), value=-0.5), (2, 3, 4, 17)),
     "pad_reflect": _image(Pad((2, 1, 0, 3), "reflect")),

@@ -26,7 +26,7 @@ from cnngen.analysis.coverage import Coverage, needed_by_outputs, read_by_layers
 from cnngen.analysis.receptive_field import AxisField, Fields, ReceptiveField, receptive_fields, step, window_taps
 from cnngen.errors import Source
 from cnngen.ir import Array, Graph, Node
-from cnngen.ops import POINTWISE, BatchNorm, Conv2D, Conv2DTranspose, Dense, GlobalPool2D, Softmax, Window
+from cnngen.ops import POINTWISE, BatchNorm, Conv2D, Conv2DTranspose, Dense, GlobalPool2D, Softmax, Table, Window
 from cnngen.passes.remove_dead import live
 from cnngen.passes.rewrite import uses
 
@@ -298,7 +298,11 @@ def _loser(facts: Facts) -> str | None:
     for node in facts.graph.nodes:
         for position, name in enumerate(node.inputs):
             window = step(node, facts.graph.input_types(node), position)
-            if isinstance(window, Window) and window != POINTWISE and not all(m.all() for m in facts.read[name]):
+            if (
+                isinstance(window, Window | Table)
+                and window != POINTWISE
+                and not all(m.all() for m in facts.read[name])
+            ):
                 return node.name
     return None
 

@@ -29,7 +29,18 @@ from fractions import Fraction
 import numpy as np
 
 from cnngen.ir import Array, Graph, Node, TensorType
-from cnngen.ops import POINTWISE, Conv2D, Conv2DTranspose, Elementwise, Everything, Softmax, Transpose, Window
+from cnngen.ops import (
+    POINTWISE,
+    Conv2D,
+    Conv2DTranspose,
+    Elementwise,
+    Everything,
+    Field,
+    Softmax,
+    Table,
+    Transpose,
+    Window,
+)
 
 NOTHING = int(np.iinfo(np.int64).max)
 """Start of a field that is empty because a window meets nothing but zeros; stop is -1, of a path -NOTHING."""
@@ -221,7 +232,7 @@ def own_field(graph: Graph, name: str) -> ReceptiveField:
     return ReceptiveField(height, width)
 
 
-def step(node: Node, types: Sequence[TensorType], position: int) -> Window | Everything:
+def step(node: Node, types: Sequence[TensorType], position: int) -> Field:
     """What `node` sees of its input number `position`."""
     if isinstance(node.op, Conv2D | Conv2DTranspose) and position == 1:
         return POINTWISE  # the residual
@@ -234,7 +245,7 @@ def step(node: Node, types: Sequence[TensorType], position: int) -> Window | Eve
     return node.op.field(types)
 
 
-def through(field: ReceptiveField, window: Window | Everything, output: TensorType) -> ReceptiveField:
+def through(field: ReceptiveField, window: Field, output: TensorType) -> ReceptiveField:
     """The field behind an op with this window whose output has type `output`."""
     spatial = field.spatial and len(output.shape) == 4
     if isinstance(window, Everything):
@@ -243,7 +254,10 @@ def through(field: ReceptiveField, window: Window | Everything, output: TensorTy
     if window == POINTWISE:
         return replace(field, spatial=spatial)
     height, width = (
-        slid(axis_field, window, axis, output.shape[1 + axis]) for axis, axis_field in enumerate(field.axes)
+        tabled(axis_field, window, axis)
+        if isinstance(window, Table)
+        else slid(axis_field, window, axis, output.shape[1 + axis])
+        for axis, axis_field in enumerate(field.axes)
     )
     return ReceptiveField(height, width, spatial)
 
@@ -272,6 +286,43 @@ def slid(field: AxisField, window: Window, axis: int, positions: int) -> AxisFie
     return AxisField(field.extent, tuple(paths), start, stop)
 
 
+def tabled(field: AxisField, table: Table, axis: int) -> AxisField:
+    """The field behind an op whose outputs along `axis` read the elements that a table names."""
+    reads = table.reads[axis]
+    first = np.array([min(row, default=NOTHING) for row in reads])
+    last = np.array([max(row, default=-NOTHING) for row in reads])
+    period, turn = repetition(first, last, field.positions)
+    if field.positions == 1:  # a single position: all elements see the same
+        start, stop = field.interval(0)
+        field = replace(field, paths=(Path(0, (start,), (stop,)),))
+    paths = []
+    for path in field.paths:
+        times = path.period // math.gcd(path.period, turn)
+        if period * times > MAX_PERIOD:
+            paths.append(still(path, field.positions))
+            continue
+        ends = []
+        for index in range(period * times):
+            row, on = reads[index % period], index // period * turn
+            ends.append(_seen(path, [element + on for element in row]))
+        shift = path.shift * (times * turn // path.period)
+        paths.append(Path(shift, tuple(start for start, _ in ends), tuple(stop for _, stop in ends)))
+    taps, inside = window_taps(table, axis, field.positions, len(reads))
+    start = np.where(inside, field.start[taps], NOTHING).min(axis=1)
+    stop = np.where(inside, field.stop[taps], -1).max(axis=1)
+    return AxisField(field.extent, tuple(paths), start, stop)
+
+
+def repetition(first: Array, last: Array, size: int) -> tuple[int, int]:
+    """After how many outputs a table repeats itself, and how many elements further on; at the latest, the whole."""
+    if first.max() != NOTHING:
+        for period in range(1, min(len(first) // 2, MAX_PERIOD) + 1):
+            turns = np.concatenate([first[period:] - first[:-period], last[period:] - last[:-period]])
+            if np.all(turns == turns[0]):
+                return period, int(turns[0])
+    return len(first), size
+
+
 def window_reads(window: Window, axis: int, index: int) -> list[int]:
     """The elements of an endless tensor that a window reads at step `index`, one for each tap that reads."""
     first = index * window.stride[axis] - window.padding[2 * axis]
@@ -286,11 +337,19 @@ def _seen(path: Path, elements: Sequence[int]) -> tuple[int, int]:
     return start, max((path.stop(element) for element in elements), default=-NOTHING)
 
 
-def window_taps(window: Window, axis: int, size: int, positions: int) -> tuple[Array, Array]:
+def window_taps(window: Window | Table, axis: int, size: int, positions: int) -> tuple[Array, Array]:
     """For each step and tap of a window the index it reads, and whether that is an element of the tensor.
 
     Both have shape (positions, kernel); what lies in the padding is given as 0 and not inside.
     """
+    if isinstance(window, Table):
+        reads = window.reads[axis]
+        taps = np.zeros((positions, max(1, *map(len, reads))), np.int64)
+        inside = np.zeros(taps.shape, bool)
+        for number, row in enumerate(reads):
+            taps[number, : len(row)] = np.clip(row, 0, size - 1)
+            inside[number, : len(row)] = True
+        return taps, inside
     steps = np.arange(positions) * window.stride[axis] - window.padding[2 * axis]
     taps, rest = np.divmod(steps[:, None] + window.dilation[axis] * np.arange(window.kernel[axis]), window.repeat[axis])
     if window.border == "reflect":

@@ -6,6 +6,7 @@ canonical value, and the JSON Schema of what they may write.
 
 from __future__ import annotations
 
+import math
 import unicodedata
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
@@ -175,6 +176,82 @@ Sides = Annotated[
     ),
 ]
 """A number, [h, w] or [top, bottom, left, right]."""
+
+
+def _any_sides(value: Any) -> tuple[int, int, int, int]:
+    values = list(value) if isinstance(value, list | tuple) else [value]
+    sides = [whole(side, -MAX_INTEGER) for side in values]
+    if len(sides) not in (1, 2, 4):
+        raise FieldError(f"has {len(sides)} numbers", "write one number, [h, w] or [top, bottom, left, right]")
+    top, bottom, left, right = {1: sides * 4, 2: [s for s in sides for _ in range(2)], 4: sides}[len(sides)]
+    return top, bottom, left, right
+
+
+_ANY = {"type": "integer", "minimum": -MAX_INTEGER, "maximum": MAX_INTEGER}
+AnySides = Annotated[
+    tuple[int, int, int, int],
+    BeforeValidator(_any_sides),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                _ANY,
+                {"type": "array", "items": _ANY, "minItems": 2, "maxItems": 2},
+                {"type": "array", "items": _ANY, "minItems": 4, "maxItems": 4},
+            ]
+        }
+    ),
+]
+"""A number, [h, w] or [top, bottom, left, right]; they may be negative."""
+
+AnyPair = Annotated[
+    tuple[int, int],
+    BeforeValidator(_pair(-MAX_INTEGER)),
+    WithJsonSchema(_pair_schema(-MAX_INTEGER)),
+]
+"""A number or two; they may be negative."""
+
+
+def real(value: Any) -> float:
+    """`value` if it is a finite number."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise FieldError(f"must be a number, not {shown(value)}", "write digits, with a point if it is a fraction")
+    return float(value)
+
+
+def _scale(value: Any) -> tuple[float, float]:
+    values = list(value) if isinstance(value, list | tuple) else [value, value]
+    if len(values) != 2:
+        raise FieldError(f"has {len(values)} numbers, not 2", "write one number, or [height, width]")
+    height, width = (real(number) for number in values)
+    if min(height, width) <= 0:
+        raise FieldError(f"is {shown(value)}, but must be above 0", "write result over input, such as 0.5 or 2")
+    return height, width
+
+
+_POSITIVE = {"type": "number", "exclusiveMinimum": 0}
+Scale = Annotated[
+    tuple[float, float],
+    BeforeValidator(_scale),
+    WithJsonSchema({"anyOf": [_POSITIVE, {"type": "array", "items": _POSITIVE, "minItems": 2, "maxItems": 2}]}),
+]
+"""A positive number, or [height, width]; they may be fractions."""
+
+
+def _region(value: Any) -> tuple[float, float, float, float]:
+    if not isinstance(value, list | tuple) or len(value) != 4:
+        raise FieldError(
+            f"is {shown(value)}", "write [top, left, bottom, right], parts of the image: [0, 0, 1, 1] is all"
+        )
+    top, left, bottom, right = (real(number) for number in value)
+    return top, left, bottom, right
+
+
+Region = Annotated[
+    tuple[float, float, float, float],
+    BeforeValidator(_region),
+    WithJsonSchema({"type": "array", "items": {"type": "number"}, "minItems": 4, "maxItems": 4}),
+]
+"""[top, left, bottom, right] in parts of the image."""
 
 
 def resolve_padding(

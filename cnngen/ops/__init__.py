@@ -1,7 +1,7 @@
 """The ops: one family a file, each saying what it means and nothing about how it is done."""
 
 from cnngen.ops.activation import Activate, Activation, PRelu
-from cnngen.ops.base import POINTWISE, Bound, Cost, Everything, Field, Window
+from cnngen.ops.base import POINTWISE, Bound, Cost, Everything, Field, Table, Window
 from cnngen.ops.base import Op as BaseOp
 from cnngen.ops.conv2d import Conv2D
 from cnngen.ops.conv2d_transpose import Conv2DTranspose
@@ -12,6 +12,8 @@ from cnngen.ops.interpolate import UpsampleBilinear
 from cnngen.ops.normalize import LRN, BatchNorm
 from cnngen.ops.pad import Pad
 from cnngen.ops.pool2d import GlobalPool2D, Pool2D
+from cnngen.ops.rearrange import ChannelShuffle, DepthToSpace, SpaceToDepth
+from cnngen.ops.resize import Resize, resized
 from cnngen.ops.shape import Concat, Flatten, Identity, Movement, Reshape, Transpose, Upsample
 from cnngen.ops.softmax import LogSoftmax, Softmax
 
@@ -37,6 +39,10 @@ Op = (
     | Transpose
     | Upsample
     | UpsampleBilinear
+    | Resize
+    | DepthToSpace
+    | SpaceToDepth
+    | ChannelShuffle
     | Pad
     | Reshape
     | Identity
@@ -55,11 +61,13 @@ __all__ = [
     "BaseOp",
     "BatchNorm",
     "Bound",
+    "ChannelShuffle",
     "Concat",
     "Conv2D",
     "Conv2DTranspose",
     "Cost",
     "Dense",
+    "DepthToSpace",
     "Div",
     "Elementwise",
     "Everything",
@@ -78,10 +86,14 @@ __all__ = [
     "Pool2D",
     "Power",
     "Reshape",
+    "Resize",
     "Softmax",
+    "SpaceToDepth",
     "Sub",
+    "Table",
     "Transpose",
     "Upsample",
     "UpsampleBilinear",
     "Window",
+    "resized",
 ]

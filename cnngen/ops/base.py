@@ -49,7 +49,17 @@ class Everything:
     """Each output element depends on the whole spatial extent of the input."""
 
 
-Field = Window | Everything
+@dataclass(frozen=True)
+class Table:
+    """The elements of the input that each output element reads, per axis (height, width), written down one by one.
+
+    An output that reads nothing has an empty entry. What lies beyond the border counts as the element at the border.
+    """
+
+    reads: tuple[tuple[tuple[int, ...], ...], tuple[tuple[int, ...], ...]]
+
+
+Field = Window | Everything | Table
 POINTWISE = Window()
 
 

@@ -10,10 +10,12 @@ from cnngen.ops import (
     Activate,
     Activation,
     BatchNorm,
+    ChannelShuffle,
     Concat,
     Conv2D,
     Conv2DTranspose,
     Dense,
+    DepthToSpace,
     Elementwise,
     Flatten,
     GlobalPool2D,
@@ -24,11 +26,14 @@ from cnngen.ops import (
     Pool2D,
     PRelu,
     Reshape,
+    Resize,
     Softmax,
+    SpaceToDepth,
     Transpose,
     Upsample,
     UpsampleBilinear,
 )
+from cnngen.ops.resampling import Resampling
 
 
 def describe(op: Op, inputs: tuple[TensorType, ...]) -> str:
@@ -65,14 +70,30 @@ def describe(op: Op, inputs: tuple[TensorType, ...]) -> str:
         case Transpose():
             return f"transpose {' '.join(map(str, op.axes))}"
         case Pad():
-            what = op.mode if op.mode != "constant" else f"{op.value:g}"
-            return f"pad {what} {','.join(map(str, op.padding))}"
+            what = "" if op.kind == "crop" else f" {op.mode}" if op.mode != "constant" else f" {op.value:g}"
+            channels = f" c{','.join(map(str, op.channels))}" if any(op.channels) else ""
+            return f"{op.kind}{what} {','.join(map(str, op.padding))}{channels}"
         case Upsample() | UpsampleBilinear():
             return f"{op.kind} {pair(op.scale)}"
+        case Resize():
+            return f"resize {resampling(op.how)} {'x'.join(map(str, op.size))}"
+        case DepthToSpace():
+            return f"{op.kind} {op.block} {op.mode}"
+        case SpaceToDepth():
+            return f"{op.kind} {op.block}"
+        case ChannelShuffle():
+            return f"{op.kind} g{op.groups}"
         case GlobalPool2D() | BatchNorm() | PRelu() | Concat() | Identity() | Softmax() | LogSoftmax():
             return op.kind
         case _:
             assert_never(op)
+
+
+def resampling(how: Resampling) -> str:
+    """Mode and coordinates, with what is not the usual."""
+    rounding = f" {how.rounding}" if how.mode == "nearest" else ""
+    extras = f"{' exclude_outside' if how.exclude_outside else ''}{' antialias' if how.antialias else ''}"
+    return f"{how.mode} {how.coordinates}{rounding}{extras}"
 
 
 def window(op: Conv2D | Conv2DTranspose | Pool2D) -> str:

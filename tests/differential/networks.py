@@ -16,10 +16,12 @@ from cnngen.ops import (
     Activation,
     Add,
     BatchNorm,
+    ChannelShuffle,
     Concat,
     Conv2D,
     Conv2DTranspose,
     Dense,
+    DepthToSpace,
     Div,
     Elementwise,
     Flatten,
@@ -29,14 +31,18 @@ from cnngen.ops import (
     Minimum,
     Mul,
     Op,
+    Pad,
     Pool2D,
     Power,
     PRelu,
+    Resize,
     Softmax,
+    SpaceToDepth,
     Sub,
     Upsample,
 )
 from cnngen.ops.conv2d import same_padding
+from cnngen.ops.resampling import Resampling
 from tests.graphs import Builder, Shape
 from tests.op_cases import CASES
 
@@ -181,6 +187,53 @@ def upsampling() -> Graph:
     return net.graph(*out)
 
 
+def resizing() -> Graph:
+    """Tables of one to many taps, one pixel, crops and blocks: into slices and halos, from slices and halos."""
+    net = Builder({"x": (2, 5, 6, 5), "wide": (2, 4, 6, 36), "pixel": (2, 1, 1, 19)}, name="resizing")
+    linear, cubic = Resampling("linear"), Resampling("cubic")
+    cases: dict[str, tuple[str, Op]] = {
+        "nearest": ("x", Resize((7, 4))),
+        "linear": ("wide", Resize((7, 4), linear)),
+        "linear_rows": ("x", Resize((3, 6), linear)),
+        "linear_columns": ("wide", Resize((4, 9), linear)),
+        "cubic": ("x", Resize((7, 9), cubic)),
+        "cubic_of_a_pixel": ("pixel", Resize((3, 2), cubic)),
+        "antialias": ("wide", Resize((3, 2), Resampling("linear", antialias=True))),
+        "region": ("x", Resize((4, 4), Resampling("linear", "tf_crop_and_resize"), None, (-0.5, 0.25, 0.75, 1.0), 2.0)),
+        "nothing_but_the_value": (
+            "pixel", Resize((3, 2), Resampling("linear", "tf_crop_and_resize"), None, (1.5, 0.0, 2.0, 1.0), 2.0)
+        ),
+        "depth_to_space": ("wide", DepthToSpace(2)),
+        "depth_to_space_crd": ("wide", DepthToSpace(3, "CRD")),
+        "space_to_depth": ("wide", SpaceToDepth(2)),
+        "shuffled": ("wide", ChannelShuffle(4)),
+        "wrapped": ("x", Pad((1, 2, 7, 0), "wrap")),
+        "cropped": ("wide", Pad((-1, -1, 0, -2))),
+        "more_channels": ("x", Pad((0, 1, -1, 0), value=1.5, channels=(3, 14))),
+        "other_channels": ("wide", Pad((0, 0, 0, 0), channels=(-3, 2))),
+    }  # fmt: skip
+    out = [net.add(op, source, name=name) for name, (source, op) in cases.items()]
+    narrow = net.add(Conv2D(8, (1, 1)), "x", name="narrow")
+    parts = [
+        net.add(op, source)
+        for op, source in (
+            (Resize((4, 6), linear), narrow),
+            (Resize((4, 6)), "x"),
+            (DepthToSpace(2), net.add(Pad((0, -3, 0, -3)), narrow)),
+            (ChannelShuffle(2), net.add(Pad((-1, 0, 1, -1)), narrow)),
+        )
+    ]
+    joined = net.add(Concat(), *parts, name="joined")
+    out.append(joined)
+    for name in (*parts, joined):
+        out.append(net.add(Conv2D(4, (3, 3), padding=(1, 2, 0, 1)), name, name=f"{name}_convolved"))
+    out.append(net.add(Resize((9, 3), linear), joined, name="resized_again"))
+    out.append(net.add(SpaceToDepth(2), parts[0], name="deep"))
+    out.append(net.add(ChannelShuffle(4), parts[0], name="shuffled_again"))
+    out.append(net.add(Pad((2, -1, 1, 0), channels=(1, -2)), parts[0], name="padded_again"))
+    return net.graph(*out)
+
+
 def vectors_and_pointwise() -> Graph:
     """Dense layers, softmax, normalisations, additions, concatenation of unequal producers, one-pixel images."""
     net = Builder(
@@ -322,6 +375,7 @@ EDGES = (
     transposed,
     pools,
     upsampling,
+    resizing,
     vectors_and_pointwise,
     broadcasting,
     activations,

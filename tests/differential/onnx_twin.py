@@ -19,10 +19,12 @@ from cnngen.ops import (
     Activate,
     Activation,
     BatchNorm,
+    ChannelShuffle,
     Concat,
     Conv2D,
     Conv2DTranspose,
     Dense,
+    DepthToSpace,
     Elementwise,
     Flatten,
     GlobalPool2D,
@@ -32,7 +34,9 @@ from cnngen.ops import (
     Pool2D,
     PRelu,
     Reshape,
+    Resize,
     Softmax,
+    SpaceToDepth,
     Transpose,
     Upsample,
     UpsampleBilinear,
@@ -189,9 +193,23 @@ class _Builder:
                 self.emit(
                     "Resize", [*inputs, "", scales], out, mode="linear", coordinate_transformation_mode="half_pixel"
                 )
+            case Resize():
+                self.resize(op, inputs[0], out)
+            case DepthToSpace():
+                self.emit("DepthToSpace", inputs, out, blocksize=op.block, mode=op.mode)
+            case SpaceToDepth():
+                self.emit("SpaceToDepth", inputs, out, blocksize=op.block)
+            case ChannelShuffle():
+                _, height, width, channels = self.graph.types[out].shape
+                split, whole = (0, op.groups, channels // op.groups, height, width), (0, channels, height, width)
+                for name, shape in (("split", split), ("whole", whole)):
+                    self.initializers.append(numpy_helper.from_array(np.array(shape, np.int64), f"{out}/{name}"))
+                groups = self.emit("Reshape", [*inputs, f"{out}/split"], f"{out}/groups")
+                turned = self.emit("Transpose", [groups], f"{out}/turned", perm=(0, 2, 1, 3, 4))
+                self.emit("Reshape", [turned, f"{out}/whole"], out)
             case Pad():
-                top, left, bottom, right = _pads(op.padding)
-                sides = np.array([0, 0, top, left, 0, 0, bottom, right], np.int64)
+                (top, left, bottom, right), (first, last) = _pads(op.padding), op.channels
+                sides = np.array([0, first, top, left, 0, last, bottom, right], np.int64)
                 self.initializers.append(numpy_helper.from_array(sides, f"{out}/pads"))
                 value = [self.constant(f"{out}/value", np.array(op.value))] if op.mode == "constant" else []
                 self.emit("Pad", [*inputs, f"{out}/pads", *value], out, mode=op.mode)
@@ -215,6 +233,26 @@ class _Builder:
                 self.emit("LogSoftmax", inputs, out, axis=1)
             case _:
                 assert_never(op)
+
+    def resize(self, op: Resize, x: str, out: str) -> None:
+        how, (top, left, bottom, right) = op.how, op.region
+        modes: dict[str, Any] = {"mode": how.mode, "coordinate_transformation_mode": how.coordinates}
+        if how.mode == "nearest":
+            modes["nearest_mode"] = how.rounding
+        if how.mode == "cubic":
+            modes |= {"cubic_coeff_a": how.cubic_coeff_a, "exclude_outside": int(how.exclude_outside)}
+        region = ""
+        if how.coordinates == "tf_crop_and_resize":
+            region = self.constant(f"{out}/roi", np.array([0, 0, top, left, 1, 1, bottom, right]))
+            modes["extrapolation_value"] = op.extrapolation_value
+        if op.scale is not None:
+            given = [self.constant(f"{out}/scales", np.array([1, 1, *op.scale]))]
+        else:
+            batch, _, _, channels = self.graph.types[out].shape
+            sizes = np.array([batch, channels, *op.size], np.int64)
+            self.initializers.append(numpy_helper.from_array(sizes, f"{out}/sizes"))
+            given = ["", f"{out}/sizes"]
+        self.emit("Resize", [x, region, *given], out, antialias=int(how.antialias), **modes)
 
     def transposed(self, op: Conv2DTranspose, node: Node, out: str) -> str:
         (top, bottom, left, right), (rows, columns) = op.padding, op.output_padding

@@ -19,7 +19,20 @@ from cnngen.backends.cuda.emit import emit_device
 from cnngen.backends.cuda.plan import plan_graph
 from cnngen.backends.cuda.target import ARCHITECTURES, PRECISIONS, resolve
 from cnngen.ir import Graph
-from cnngen.ops import Activation, Conv2D, Dense, Pad, Reshape, Upsample, UpsampleBilinear
+from cnngen.ops import (
+    Activation,
+    ChannelShuffle,
+    Conv2D,
+    Dense,
+    DepthToSpace,
+    Pad,
+    Reshape,
+    Resize,
+    SpaceToDepth,
+    Upsample,
+    UpsampleBilinear,
+)
+from cnngen.ops.resampling import Resampling
 from cnngen.passes import optimise
 from cnngen.resources import specs_folder
 from tests.differential.test_kernels import NETWORKS
@@ -44,9 +57,18 @@ def moves() -> Graph:
         UpsampleBilinear((2, 3)),
         UpsampleBilinear((3, 1)),
         Upsample((2, 2)),
+        Pad((2, 1, 9, 0), "wrap"),
+        Pad((1, -1, -2, 0), value=0.5, channels=(3, 2)),
+        Resize((7, 3)),
+        Resize((3, 9), Resampling("linear")),
+        Resize((6, 5), Resampling("cubic", antialias=True)),
+        Resize((4, 4), Resampling("linear", "tf_crop_and_resize"), None, (-0.5, 0.25, 0.75, 1.0), 2.0),
     )
     outputs = [net.add(op, name) for op in ops for name in ("x", "y")]
     outputs += [net.add(Reshape(*shape), "x") for shape in (((3, 10, 8),), ((8, 6, 5), "chw"), ((2, 3, 40), "chw"))]
+    outputs += [
+        net.add(op, name) for op, name in ((DepthToSpace(2), "x"), (SpaceToDepth(2), "y"), (ChannelShuffle(4), "x"))
+    ]
     return net.graph(*outputs)
 
 

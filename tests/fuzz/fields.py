@@ -17,6 +17,7 @@ from cnngen.frontends.activations import ACTIVATIONS
 from cnngen.frontends.elementary import ELEMENTARY
 from cnngen.ir import TensorType
 from cnngen.ops.conv2d import same_padding
+from cnngen.ops.resampling import Coordinates, Rounding
 
 Draw = st.DrawFn
 Fields = dict[str, Any]
@@ -329,13 +330,75 @@ def upsample(draw: Draw, x: TensorType) -> Fields:
     return fields
 
 
-def pad(draw: Draw, x: TensorType) -> Fields:
+def resize(draw: Draw, x: TensorType) -> Fields:
+    _, height, width, channels = x.shape
+    most = max(MAX_ELEMENTS // channels, 1)
+    rows = draw(st.integers(1, min(2 * height + 3, most)))
+    columns = draw(st.integers(1, max(min(2 * width + 3, most // rows), 1)))
+    fields: Fields = {"size": pair(draw, rows, columns)}
+    if one_in(draw, 3):
+        # A quarter more than enough: the result has so many rows and columns, and a part of one is left out.
+        scales = [round((count + 0.25) / size, 4) for count, size in ((rows, height), (columns, width))]
+        if all(
+            int(size * scale) == count
+            for size, scale, count in zip((height, width), scales, (rows, columns), strict=True)
+        ):
+            fields = {"scale": scales[0] if scales[0] == scales[1] else scales}
+    optional(draw, fields, "mode", lambda: pick(draw, "nearest", "linear", "cubic"))
+    optional(draw, fields, "coordinates", lambda: pick(draw, *get_args(Coordinates)))
+    optional(draw, fields, "rounding", lambda: pick(draw, *get_args(Rounding)))
+    optional(draw, fields, "cubic_coeff_a", lambda: pick(draw, -0.75, -0.5), odds=3)
+    optional(draw, fields, "exclude_outside", lambda: draw(st.booleans()), odds=3)
+    if fields.get("mode", "nearest") != "nearest":
+        optional(draw, fields, "antialias", lambda: draw(st.booleans()), odds=3)
+    if "size" in fields:
+        optional(draw, fields, "keep_aspect_ratio", lambda: pick(draw, "stretch", "not_larger"), odds=3)
+        if fields.get("keep_aspect_ratio") == "not_larger":
+            scale = min(rows / height, columns / width)
+            if min(int(height * scale + 0.5), int(width * scale + 0.5)) < 1:
+                del fields["keep_aspect_ratio"]
+    if fields.get("coordinates") == "tf_crop_and_resize":
+        fields["roi"] = [draw(st.integers(-2, 6)) / 4 for _ in range(4)]
+        optional(draw, fields, "extrapolation_value", lambda: number(draw, "resize", "extrapolation_value"))
+    return fields
+
+
+def depth_to_space(draw: Draw, x: TensorType) -> Fields:
+    fields: Fields = {"block": pick(draw, *(block for block in (1, 2, 3, 4) if x.shape[3] % block**2 == 0))}
+    optional(draw, fields, "mode", lambda: pick(draw, "DCR", "CRD"))
+    return fields
+
+
+def space_to_depth(draw: Draw, x: TensorType) -> Fields:
+    fits = [block for block in (1, 2, 3, 4) if x.shape[1] % block == 0 and x.shape[2] % block == 0]
+    return {"block": pick(draw, *fits)}
+
+
+def channel_shuffle(draw: Draw, x: TensorType) -> Fields:
+    return {"groups": pick(draw, *_divisors(x.shape[3]))}
+
+
+def crop(draw: Draw, x: TensorType) -> Fields:
     _, height, width, _ = x.shape
+    top, left = draw(st.integers(0, min(height - 1, 2))), draw(st.integers(0, min(width - 1, 2)))
+    bottom, right = draw(st.integers(0, min(height - 1 - top, 2))), draw(st.integers(0, min(width - 1 - left, 2)))
+    return {"crop": [top, bottom, left, right]}
+
+
+def pad(draw: Draw, x: TensorType) -> Fields:
+    _, height, width, channels = x.shape
     fields: Fields = {}
-    optional(draw, fields, "mode", lambda: pick(draw, "constant", "reflect", "edge"))
+    optional(draw, fields, "mode", lambda: pick(draw, "constant", "reflect", "edge", "wrap"))
     reflect = fields.get("mode") == "reflect"
     # A mirrored border has to lie in the image.
     rows, columns = (min(size - 1, 3) if reflect else 3 for size in (height, width))
+    if fields.get("mode", "constant") == "constant":
+        optional(
+            draw, fields, "channels", lambda: [draw(st.integers(-((channels - 1) // 2), 2)) for _ in range(2)], odds=4
+        )
+    if not reflect and one_in(draw, 6):
+        sides = [draw(st.integers(-((size - 1) // 2), 2)) for size in (height, height, width, width)]
+        return {"padding": sides, **fields}
     top, left = draw(st.integers(0, rows)), draw(st.integers(0, columns))
     form = draw(st.integers(0, 2))
     if form == 0:
@@ -415,6 +478,11 @@ FIELDS: dict[str, Callable[[Draw, TensorType], Fields]] = {
     "batch_norm": batch_norm,
     "upsample": upsample,
     "pad": pad,
+    "resize": resize,
+    "depth_to_space": depth_to_space,
+    "space_to_depth": space_to_depth,
+    "channel_shuffle": channel_shuffle,
+    "crop": crop,
     "lrn": lrn,
     "softmax": nothing,
     "log_softmax": nothing,
@@ -439,7 +507,12 @@ IMAGES_ONLY = frozenset(
         "global_avg_pool",
         "global_max_pool",
         "upsample",
+        "resize",
+        "depth_to_space",
+        "space_to_depth",
+        "channel_shuffle",
         "pad",
+        "crop",
         "lrn",
     }
 )

@@ -32,11 +32,13 @@ from cnngen.ops import (
     Pad,
     Pool2D,
     PRelu,
+    Resize,
     Softmax,
     Transpose,
     Upsample,
     UpsampleBilinear,
 )
+from cnngen.ops.resampling import Resampling
 from tests.exactness import assert_every_layer
 from tests.graphs import SAME3, Builder, chain, feed
 from tests.native import native, planned
@@ -99,6 +101,14 @@ CASES: dict[str, tuple[str, str, Callable[[], Graph]]] = {
     "copy_transposed": ("avx2", "copy", layer(Transpose((0, 2, 3, 1)), 1, 3, 5, 6)),
     "upsample": ("avx2", "upsample", layer(Upsample((2, 3)), 1, 5, 6, 12)),
     "upsample_bilinear": ("avx2", "bilinear", layer(UpsampleBilinear((2, 3)), 1, 5, 6, 12)),
+    "resize_nearest": ("avx2", "resize", layer(Resize((3, 8)), 1, 5, 6, 12)),
+    "resize_linear": ("avx2", "resize", layer(Resize((8, 4), Resampling("linear")), 1, 5, 6, 12)),
+    "resize_region": (
+        "avx2",
+        "resize",
+        layer(Resize((4, 3), Resampling("cubic", "tf_crop_and_resize"), None, (0.0, -0.5, 1.0, 0.5), 1.0), 1, 5, 6, 8),
+    ),
+    "pad_wrap": ("avx2", "pad", layer(Pad((1, 2, 0, 3), "wrap"), 1, 5, 6, 12)),
     "pad_reflect": ("avx2", "pad", layer(Pad((1, 2, 0, 3), "reflect"), 1, 5, 6, 12)),
     "pad_constant": ("avx2", "pad", layer(Pad((1, 2, 0, 3), value=-0.5), 1, 5, 6, 8)),
     "halo": ("avx2", "halo", layer(Conv2D(8, (3, 3), padding=(1, 0, 0, 2)), 1, 6, 7, 8)),

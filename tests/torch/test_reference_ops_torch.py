@@ -18,10 +18,12 @@ from cnngen.ops import (
     Activation,
     Add,
     BatchNorm,
+    ChannelShuffle,
     Concat,
     Conv2D,
     Conv2DTranspose,
     Dense,
+    DepthToSpace,
     Div,
     Flatten,
     GlobalPool2D,
@@ -35,7 +37,9 @@ from cnngen.ops import (
     Power,
     PRelu,
     Reshape,
+    Resize,
     Softmax,
+    SpaceToDepth,
     Sub,
     Transpose,
     Upsample,
@@ -56,6 +60,24 @@ ELSEWHERE = {
     "lrn_even": "PyTorch puts the extra channel of an even size below, ONNX above",
     "avg_pool_dilation": "PyTorch's average pooling has no dilation",
     "avg_pool_ceil_counted": "PyTorch has no asymmetric padding to count",
+    "pad_wrap_twice": "PyTorch repeats an image once only",
+    **dict.fromkeys(
+        (
+            "resize_nearest",
+            "resize_nearest_ceil",
+            "resize_nearest_floor_corners",
+            "resize_linear_asymmetric",
+            "resize_linear_symmetric",
+            "resize_region",
+            "resize_region_beyond",
+            "resize_region_flipped",
+        ),
+        "PyTorch has no such coordinates or rounding",
+    ),
+    "resize_linear_to_one": "PyTorch's single pixel is at the centre, whatever ONNX calls pytorch_half_pixel",
+    "resize_cubic_outside": "PyTorch's bicubic interpolation repeats the border",
+    "resize_linear_antialias": "PyTorch leaves out what is beyond the border where it antialiases",
+    "resize_cubic_antialias": "PyTorch leaves out what is beyond the border where it antialiases",
 }
 """Cases that PyTorch defines otherwise or not at all; ONNX Runtime is asked about them."""
 
@@ -127,10 +149,24 @@ def torch_result(node: Node, inputs: list[Tensor]) -> Tensor:
             return hwc(functional.interpolate(chw(x), scale_factor=op.scale, mode="nearest"))
         case UpsampleBilinear():
             return hwc(functional.interpolate(chw(x), scale_factor=op.scale, mode="bilinear", align_corners=False))
+        case Resize():
+            return hwc(interpolated(op, chw(x)))
+        case DepthToSpace():
+            y = chw(x)
+            if op.mode == "DCR":  # PixelShuffle has the block's pixels last
+                y = y.unflatten(1, (op.block**2, -1)).transpose(1, 2).flatten(1, 2)
+            return hwc(functional.pixel_shuffle(y, op.block))
+        case SpaceToDepth():
+            y = functional.pixel_unshuffle(chw(x), op.block)
+            return hwc(y.unflatten(1, (-1, op.block**2)).transpose(1, 2).flatten(1, 2))
+        case ChannelShuffle():
+            return hwc(functional.channel_shuffle(chw(x), op.groups))
         case Pad():
-            mode = {"constant": "constant", "reflect": "reflect", "edge": "replicate"}[op.mode]
-            value = {"value": float(np.float32(op.value))} if op.mode == "constant" else {}
-            return hwc(functional.pad(chw(x), sides(op.padding), mode=mode, **value))
+            mode = {"constant": "constant", "reflect": "reflect", "edge": "replicate", "wrap": "circular"}[op.mode]
+            if op.mode == "constant":
+                value = float(np.float32(op.value))
+                return hwc(functional.pad(chw(x), (*sides(op.padding), *op.channels), value=value))
+            return hwc(functional.pad(chw(cropped(op, x)), sides(op.borders), mode=mode))
         case Reshape():
             height, width, channels = op.shape
             if op.order == "hwc":
@@ -144,6 +180,27 @@ def torch_result(node: Node, inputs: list[Tensor]) -> Tensor:
             return functional.log_softmax(x, dim=-1)
         case _:
             assert_never(op)
+
+
+def cropped(op: Pad, x: Tensor) -> Tensor:
+    """The image less what negative padding cuts off."""
+    top, bottom, left, right = op.crops
+    return x[:, top : x.shape[1] - bottom, left : x.shape[2] - right]
+
+
+def interpolated(op: Resize, x: Tensor) -> Tensor:
+    """PyTorch's interpolation with what it calls this mode, these coordinates and this rounding."""
+    mode = {
+        ("nearest", "asymmetric", "floor"): "nearest",
+        ("nearest", "half_pixel", "round_prefer_ceil"): "nearest-exact",
+        ("linear", "half_pixel", "round_prefer_floor"): "bilinear",
+        ("linear", "align_corners", "round_prefer_floor"): "bilinear",
+        ("cubic", "half_pixel", "round_prefer_floor"): "bicubic",
+        ("cubic", "align_corners", "round_prefer_floor"): "bicubic",
+    }[op.how.mode, op.how.coordinates, op.how.rounding]
+    corners = op.how.coordinates == "align_corners" if "nearest" not in mode else None
+    size = {"size": op.size} if op.scale is None else {"scale_factor": op.scale}
+    return functional.interpolate(x, mode=mode, align_corners=corners, antialias=op.how.antialias, **size)
 
 
 def pooled(op: Pool2D, x: Tensor) -> Tensor:

@@ -27,10 +27,12 @@ from cnngen.ops import (
     Dense,
     GlobalPool2D,
     Pool2D,
+    Resize,
     Softmax,
     UpsampleBilinear,
 )
 from cnngen.ops.base import UNIT_ROUNDOFF
+from cnngen.ops.resampling import Resampling
 
 F32 = np.float32
 Sum = Callable[[Array, Array, Array], Array]
@@ -233,6 +235,33 @@ def test_bilinear_interpolation_in_float32(scale: tuple[int, int], fused_sums: b
         left = (F32(1) - share) * a
         exact = left.astype(np.float64) + share.astype(np.float64) * b
         y = exact.astype(F32) if fused_sums else left + share * b
+    assert excess(y, found.limit, found.value) <= 1
+
+
+RESIZED = {
+    "linear": Resize((8, 4), Resampling("linear")),
+    "rows": Resize((8, 5), Resampling("linear", "align_corners")),
+    "cubic": Resize((9, 13), Resampling("cubic")),
+    "antialias": Resize((2, 2), Resampling("cubic", antialias=True)),
+}
+
+
+@pytest.mark.parametrize("fused_sums", [False, True])
+@pytest.mark.parametrize("name", RESIZED)
+def test_resizing_in_float32(name: str, fused_sums: bool) -> None:
+    """Rounded weights, then columns of rows; against the sums in float64."""
+    op = RESIZED[name]
+    x = np.random.default_rng(0).standard_normal((1, 6, 5, 3)).astype(F32)
+    found = op.bound([x.astype(np.float64)], {})
+    y = x
+    for axis, table in enumerate(op.tables(x.shape)):
+        total = np.zeros(1, F32)
+        for tap in range(table.taps):
+            weight = np.array(table.weights)[:, tap].astype(F32).reshape((-1, 1, 1) if axis == 0 else (-1, 1))
+            part = np.take(y, np.array(table.indices)[:, tap], axis=1 + axis)
+            exact = weight.astype(np.float64) * part + total
+            total = exact.astype(F32) if fused_sums else weight * part + total
+        y = total
     assert excess(y, found.limit, found.value) <= 1
 
 

@@ -29,6 +29,7 @@ from cnngen.ops import (
     Activate,
     Add,
     BatchNorm,
+    ChannelShuffle,
     Concat,
     Conv2D,
     Conv2DTranspose,
@@ -39,12 +40,15 @@ from cnngen.ops import (
     Pad,
     Pool2D,
     Reshape,
+    Resize,
     Softmax,
+    SpaceToDepth,
     Transpose,
     Upsample,
     UpsampleBilinear,
     Window,
 )
+from cnngen.ops.resampling import Resampling
 from cnngen.passes import optimise
 from cnngen.reference import reference
 from tests.graphs import (
@@ -410,7 +414,10 @@ def assert_witnessed(graph: Graph) -> None:
                 assert field.support(index) == (pixels[0], pixels[-1]), (name, axis, index)
                 first, last = field.interval(index)
                 # A mirrored or repeated border is beyond the image that has no borders.
-                borders = any(isinstance(node.op, Pad) and node.op.mode != "constant" for node in graph.nodes)
+                borders = any(
+                    isinstance(node.op, Resize) or (isinstance(node.op, Pad) and node.op.mode != "constant")
+                    for node in graph.nodes
+                )
                 assert borders or first <= pixels[0] <= pixels[-1] <= last
 
 
@@ -437,7 +444,20 @@ def test_fields_are_the_support_of_the_gradient_on_the_examples(build) -> None:
     assert_witnessed(positive(build()))
 
 
-WINDOWS = ("convolution", "transposed", "pool", "upsample", "bilinear", "pad", "reflect", "edge")
+WINDOWS = (
+    "convolution",
+    "transposed",
+    "pool",
+    "upsample",
+    "bilinear",
+    "pad",
+    "reflect",
+    "edge",
+    "wrap",
+    "resize",
+    "blocks",
+    "shuffled",
+)
 
 
 @st.composite
@@ -451,16 +471,24 @@ def small_networks(draw: st.DrawFn, joins: bool = True) -> Graph:
         kernel, stride, dilation = draw(pair(1, 3)), draw(pair(1, 3)), draw(pair(1, 2))
         room = [dilation[axis] * (kernel[axis] - 1) for axis in (0, 0, 1, 1)]
         padding = tuple(draw(st.integers(0, most)) for most in room)
-        kind = draw(
-            st.sampled_from(["convolution", "transposed", "pool", "upsample", "bilinear", "pad", "reflect", "edge"])
-        )
+        kind = draw(st.sampled_from(WINDOWS))
         if kind == "upsample":
             op: Op = Upsample(draw(pair(1, 3)))
         elif kind == "bilinear":
             op = UpsampleBilinear(draw(pair(1, 4)))
-        elif kind in ("pad", "reflect", "edge"):
-            sides = tuple(draw(st.integers(0, 3)) for _ in range(4))
+        elif kind in ("pad", "reflect", "edge", "wrap"):
+            sides = tuple(draw(st.integers(-1, 3)) for _ in range(4))
             op = Pad(sides, "constant" if kind == "pad" else kind)
+        elif kind == "resize":
+            mode = draw(st.sampled_from(["nearest", "linear"]))
+            coordinates = draw(st.sampled_from(["half_pixel", "align_corners", "asymmetric"]))
+            rounding = draw(st.sampled_from(["round_prefer_floor", "ceil"]))
+            widened = mode == "linear" and draw(st.booleans())
+            op = Resize(draw(pair(1, 14)), Resampling(mode, coordinates, rounding, antialias=widened))
+        elif kind == "blocks":
+            op = SpaceToDepth(2)
+        elif kind == "shuffled":
+            op = ChannelShuffle(2)
         elif kind == "convolution":
             op = Conv2D(2, kernel, stride, padding, dilation, groups=draw(st.sampled_from([1, 2])))
         elif kind == "transposed":

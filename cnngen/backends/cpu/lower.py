@@ -12,11 +12,13 @@ from cnngen.backends.cpu.kernels import (
     CopyKernel,
     ElementwiseKernel,
     Epilogue,
+    FillKernel,
     LrnKernel,
     Operation,
     PadKernel,
     PoolKernel,
     ReshapeKernel,
+    ResizeKernel,
     SoftmaxKernel,
     Strides,
     UpsampleKernel,
@@ -30,10 +32,12 @@ from cnngen.ops import (
     Activation,
     Add,
     BatchNorm,
+    ChannelShuffle,
     Concat,
     Conv2D,
     Conv2DTranspose,
     Dense,
+    DepthToSpace,
     Div,
     Elementwise,
     Flatten,
@@ -48,7 +52,9 @@ from cnngen.ops import (
     Power,
     PRelu,
     Reshape,
+    Resize,
     Softmax,
+    SpaceToDepth,
     Sub,
     Transpose,
     Upsample,
@@ -56,6 +62,7 @@ from cnngen.ops import (
 )
 from cnngen.plan.layout import Layout
 from cnngen.plan.memory import View
+from cnngen.plan.rearrange import copies, padded_parts
 from cnngen.plan.steps import Lowered
 
 ARITHMETIC: dict[type[Elementwise], Operation] = {
@@ -111,11 +118,15 @@ def lower(node: Node, layout: Layout, target: Target) -> Iterator[Lowered[AnyKer
             positions = (op.positions(0), op.positions(1))
             bilinear = BilinearKernel(lanes, write.shape, op.scale, reads[0].strides, write.strides, positions)
             yield Lowered(bilinear, reads, write)
+        case Resize():
+            tables, size = op.tables(reads[0].shape), (reads[0].shape[1], reads[0].shape[2])
+            value, strides = op.extrapolation_value, reads[0].strides
+            yield Lowered(ResizeKernel(lanes, write.shape, size, tables, value, strides, write.strides), reads, write)
+        case DepthToSpace() | SpaceToDepth() | ChannelShuffle():
+            for part, place in copies(op, reads[0], write):
+                yield Lowered(CopyKernel(lanes, part.shape, part.strides, place.strides), (part,), place)
         case Pad():
-            (_, height, width, _), strides = reads[0].shape, reads[0].strides
-            size, value = (height, width), op.value if op.mode == "constant" else 0.0
-            pad = PadKernel(lanes, write.shape, size, op.padding, op.mode, value, strides, write.strides)
-            yield Lowered(pad, reads, write)
+            yield from _padded(op, reads[0], write, lanes)
         case Reshape():
             (read,) = reads
             yield Lowered(
@@ -157,6 +168,20 @@ def _pool(op: Pool2D, source: View, write: View, lanes: int) -> PoolKernel:
         source.strides,
         write.strides,
     )
+
+
+def _padded(op: Pad, source: View, write: View, lanes: int) -> Iterator[Lowered[AnyKernel]]:
+    """The image with its borders, and channels that hold the value alone."""
+    for read, place in padded_parts(op, source, write):
+        if read is None:
+            fill = FillKernel(lanes, place.shape, place.strides, None, False, Epilogue(), op.value)
+            yield Lowered(fill, (), place)
+        elif any(op.borders):
+            size, value = (read.shape[1], read.shape[2]), op.value if op.mode == "constant" else 0.0
+            pad = PadKernel(lanes, place.shape, size, op.borders, op.mode, value, read.strides, place.strides)
+            yield Lowered(pad, (read,), place)
+        else:
+            yield Lowered(CopyKernel(lanes, read.shape, read.strides, place.strides), (read,), place)
 
 
 def _elementwise(

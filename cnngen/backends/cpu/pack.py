@@ -23,6 +23,7 @@ from cnngen.backends.cpu.kernels import (
     PlanarConvKernel,
     PoolKernel,
     ReshapeKernel,
+    ResizeKernel,
     SoftmaxKernel,
     UpsampleKernel,
 )
@@ -67,6 +68,7 @@ def pack_kernel(kernel: AnyKernel, node: Node) -> list[Array]:
             | UpsampleKernel()
             | PadKernel()
             | ReshapeKernel()
+            | ResizeKernel()
             | HaloKernel()
         ):
             return []

@@ -23,6 +23,7 @@ from cnngen.backends.cuda.kernels import (
     PoolKernel,
     ReduceSplitsKernel,
     ReshapeKernel,
+    ResizeKernel,
     SoftmaxKernel,
     UpsampleKernel,
 )
@@ -35,10 +36,12 @@ from cnngen.ops import (
     LRN,
     Activate,
     BatchNorm,
+    ChannelShuffle,
     Concat,
     Conv2D,
     Conv2DTranspose,
     Dense,
+    DepthToSpace,
     Elementwise,
     Flatten,
     GlobalPool2D,
@@ -48,7 +51,9 @@ from cnngen.ops import (
     Pool2D,
     PRelu,
     Reshape,
+    Resize,
     Softmax,
+    SpaceToDepth,
     Transpose,
     Upsample,
     UpsampleBilinear,
@@ -56,6 +61,7 @@ from cnngen.ops import (
 from cnngen.plan.layout import Layout
 from cnngen.plan.memory import View
 from cnngen.plan.phases import phase_view
+from cnngen.plan.rearrange import copies, padded_parts
 from cnngen.plan.steps import Lowered
 
 Scratch = Callable[[int], View]
@@ -113,8 +119,13 @@ def lower(node: Node, layout: Layout, target: CudaTarget, scratch: Scratch) -> I
             strides = reads[0].strides, write.strides
             softmax = SoftmaxKernel(target.precision, write.shape, *strides, *types, isinstance(op, LogSoftmax))
             yield Lowered(softmax, reads, write)
-        case Upsample() | UpsampleBilinear() | Pad() | Reshape():
+        case Upsample() | UpsampleBilinear() | Resize() | Reshape():
             yield _movement(op, reads, write, target)
+        case Pad():
+            yield from _padded(op, reads[0], write, target)
+        case DepthToSpace() | SpaceToDepth() | ChannelShuffle():
+            for part, place in copies(op, reads[0], write):
+                yield copy(part, place, target)
         case Transpose():
             yield copy(reads[0].permuted(op.axes), write, target)
         case Identity():
@@ -336,7 +347,7 @@ def _global_pool(op: GlobalPool2D, reads: tuple[View, ...], write: View, target:
 
 
 def _movement(
-    op: Upsample | UpsampleBilinear | Pad | Reshape, reads: tuple[View, ...], write: View, target: CudaTarget
+    op: Upsample | UpsampleBilinear | Resize | Reshape, reads: tuple[View, ...], write: View, target: CudaTarget
 ) -> Lowered[AnyKernel]:
     (read,) = reads
     precision, strides = target.precision, (read.strides, write.strides)
@@ -347,11 +358,33 @@ def _movement(
             kernel = UpsampleKernel(precision, write.shape, *strides, *types, vector, op.scale)
         case UpsampleBilinear():
             kernel = BilinearKernel(precision, write.shape, *strides, *types, vector, op.scale)
-        case Pad():
-            size = (read.shape[1], read.shape[2])
-            kernel = PadKernel(precision, write.shape, *strides, *types, vector, size, op.padding, op.mode, op.value)
+        case Resize():
+            size, tables = (read.shape[1], read.shape[2]), op.tables(read.shape)
+            kernel = ResizeKernel(
+                precision, write.shape, *strides, *types, vector, size, tables, op.extrapolation_value
+            )
         case Reshape():
             kernel = ReshapeKernel(precision, write.shape, *strides, *types, 1, read.shape, op.order)
         case _:
             assert_never(op)
     return Lowered(kernel, reads, write)
+
+
+def _padded(op: Pad, source: View, write: View, target: CudaTarget) -> Iterator[Lowered[AnyKernel]]:
+    """The image with its borders, and channels that hold the value alone."""
+    for read, place in padded_parts(op, source, write):
+        if read is None:
+            fill = FillKernel(
+                target.precision, place.shape, place.strides, (0, 0, 0, 0), c_type(place, target), False, False,
+                Epilogue(), op.value,
+            )  # fmt: skip
+            yield Lowered(fill, (), place)
+        elif any(op.borders):
+            types, size = (c_type(read, target), c_type(place, target)), (read.shape[1], read.shape[2])
+            kernel = PadKernel(
+                target.precision, place.shape, read.strides, place.strides, *types, _vector([read, place], target),
+                size, op.borders, op.mode, op.value,
+            )  # fmt: skip
+            yield Lowered(kernel, (read,), place)
+        else:
+            yield copy(read, place, target)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from cnngen.analysis.receptive_field import AxisField, Fields, ReceptiveField, step
 from cnngen.ir import Graph, Node
-from cnngen.ops import POINTWISE, Everything, Window
+from cnngen.ops import POINTWISE, Everything, Table, Window
 from cnngen.report.inspect import field_text
 from cnngen.report.inspect_data import field_row
 from cnngen.report.inspect_ops import describe
@@ -161,6 +161,8 @@ def derivation(graph: Graph, fields: Fields, node: Node) -> tuple[str, ...]:
     window = step(node, types, 0)
     if isinstance(window, Everything):
         return ("It takes in all positions of its input, so it sees what these see together.",)
+    if isinstance(window, Table):
+        return ()
     origin, before = next(iter(fields[node.inputs[0]].items()))
     after = fields[node.name][origin]
     if window == POINTWISE or window.repeat != (1, 1) or not before.clear:

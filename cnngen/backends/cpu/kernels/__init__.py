@@ -17,6 +17,7 @@ from cnngen.backends.cpu.kernels.movement import (
     UpsampleKernel,
 )
 from cnngen.backends.cpu.kernels.pointwise import FillKernel, LrnKernel, PoolKernel, SoftmaxKernel
+from cnngen.backends.cpu.kernels.resize import ResizeKernel
 from cnngen.backends.cpu.kernels.special_convolution import DepthwiseKernel, PlanarConvKernel
 
 AnyKernel = (
@@ -33,6 +34,7 @@ AnyKernel = (
     | BilinearKernel
     | PadKernel
     | ReshapeKernel
+    | ResizeKernel
     | HaloKernel
 )
 """Every kernel; a `match` over it ends in `assert_never`."""
@@ -59,6 +61,7 @@ __all__ = [
     "PlanarConvKernel",
     "PoolKernel",
     "ReshapeKernel",
+    "ResizeKernel",
     "SoftmaxKernel",
     "Strides",
     "Strip",

@@ -121,6 +121,10 @@ class PadKernel(Kernel):
     def tail(self) -> int:
         return self.shape[3] % self.lanes
 
+    def ahead(self, axis: int) -> int:
+        """Of mode `wrap`: the row or column of the input at which the output begins."""
+        return -self.padding[2 * axis] % self.in_size[axis]
+
     def verify(self) -> None:
         top, bottom, left, right = self.padding
         if (self.in_size[0] + top + bottom, self.in_size[1] + left + right) != self.shape[1:3]:

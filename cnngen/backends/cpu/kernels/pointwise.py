@@ -65,9 +65,10 @@ class PoolKernel(Kernel):
 
 @dataclass(frozen=True)
 class FillKernel(Kernel):
-    """Pixels of a transposed convolution that no element of the input reaches: bias and epilogue of nothing.
+    """Pixels that no element of the input reaches: the `value`, or bias and epilogue of nothing.
 
-    Vectorised over channels; `residual_strides` is None where there is no residual.
+    Those of a transposed convolution, and channels that padding adds. Vectorised over channels; `residual_strides` is
+    None where there is no residual.
     """
 
     template: ClassVar[str] = "fill.c.j2"
@@ -76,6 +77,11 @@ class FillKernel(Kernel):
     residual_strides: Strides | None
     has_bias: bool
     epilogue: Epilogue
+    value: float = 0.0
+
+    @property
+    def value_literal(self) -> str:
+        return c_float(self.value)
 
     @property
     def label(self) -> str:

@@ -3,7 +3,14 @@
 from cnngen.backends.cuda.kernels.base import CudaKernel, Epilogue, Launch
 from cnngen.backends.cuda.kernels.convolution import DenseKernel, GemmConvKernel, ReduceSplitsKernel
 from cnngen.backends.cuda.kernels.elementwise import ElementwiseKernel
-from cnngen.backends.cuda.kernels.movement import BilinearKernel, CopyKernel, PadKernel, ReshapeKernel, UpsampleKernel
+from cnngen.backends.cuda.kernels.movement import (
+    BilinearKernel,
+    CopyKernel,
+    PadKernel,
+    ReshapeKernel,
+    ResizeKernel,
+    UpsampleKernel,
+)
 from cnngen.backends.cuda.kernels.pointwise import FillKernel, LrnKernel, SoftmaxKernel
 from cnngen.backends.cuda.kernels.windows import DepthwiseKernel, GlobalPoolKernel, PoolKernel
 
@@ -21,6 +28,7 @@ AnyKernel = (
     | PoolKernel
     | ReduceSplitsKernel
     | ReshapeKernel
+    | ResizeKernel
     | SoftmaxKernel
     | UpsampleKernel
 )
@@ -43,6 +51,7 @@ __all__ = [
     "PoolKernel",
     "ReduceSplitsKernel",
     "ReshapeKernel",
+    "ResizeKernel",
     "SoftmaxKernel",
     "UpsampleKernel",
 ]

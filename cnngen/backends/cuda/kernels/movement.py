@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from cnngen.backends.cuda.kernels.base import ItemKernel, Strides
 from cnngen.backends.text import c_float
+from cnngen.ops.resampling import AxisTable
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,43 @@ class PadKernel(PixelKernel):
     @property
     def value_literal(self) -> str:
         return c_float(self.value)
+
+    def ahead(self, axis: int) -> int:
+        """Of mode `wrap`: the row or column of the input at which the output begins."""
+        return -self.padding[2 * axis] % self.in_size[axis]
+
+
+@dataclass(frozen=True)
+class ResizeKernel(PixelKernel):
+    """Every pixel as a weighted sum of some of the input's, which `tables` (rows, columns) name; `value` beyond it."""
+
+    template: ClassVar[str] = "resize.cu.j2"
+    in_size: tuple[int, int]
+    tables: tuple[AxisTable, AxisTable]
+    value: float
+
+    @property
+    def label(self) -> str:
+        rows, columns = self.tables
+        sizes = f"{self.in_size[0]}x{self.in_size[1]}_to_{rows.size}x{columns.size}"
+        return f"resize_{rows.taps}x{columns.taps}_{sizes}{self.suffix}"
+
+    @property
+    def value_literal(self) -> str:
+        return c_float(self.value)
+
+    @property
+    def extrapolates(self) -> bool:
+        """Whether any pixel holds `value`."""
+        return any(table.extrapolates for table in self.tables)
+
+    def indices(self, axis: int) -> list[int]:
+        """What the outputs along `axis` are made of, one output behind the other."""
+        return [index for row in self.tables[axis].indices for index in row]
+
+    def weights(self, axis: int) -> list[str]:
+        """The weights of these, as literals."""
+        return [c_float(weight) for row in self.tables[axis].weights for weight in row]
 
 
 @dataclass(frozen=True)

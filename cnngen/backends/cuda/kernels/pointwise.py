@@ -99,7 +99,7 @@ class SoftmaxKernel(CudaKernel):
 
 @dataclass(frozen=True)
 class FillKernel(ItemKernel):
-    """What the epilogue makes of a sum of nothing, for outputs of a transposed convolution that no tap reaches."""
+    """What the epilogue makes of `value`: outputs of a transposed convolution that no tap reaches, added channels."""
 
     template: ClassVar[str] = "fill.cu.j2"
     parameters_first: ClassVar[bool] = True
@@ -110,6 +110,11 @@ class FillKernel(ItemKernel):
     has_bias: bool
     has_residual: bool
     epilogue: Epilogue
+    value: float = 0.0
+
+    @property
+    def value_literal(self) -> str:
+        return c_float(self.value)
 
     @property
     def label(self) -> str:
