@@ -443,7 +443,7 @@ class ChannelShuffle(Layer, kind="channel_shuffle"):
 class Pad(Layer, kind="pad"):
     """Rows, columns and channels around the image: a constant, the image mirrored, its border, or the image again.
 
-    A negative number crops. Becomes `ops.Pad`.
+    Negative numbers crop it. Becomes `ops.Pad`.
     """
 
     padding: AnySides = Field((0, 0, 0, 0), description="A number, [h, w] or [t, b, l, r]; negative ones crop")
