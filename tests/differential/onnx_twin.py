@@ -57,11 +57,15 @@ def from_onnx_layout(x: Array) -> Array:
 
 
 class OnnxTwin:
-    """Runs `graph` in ONNX Runtime, one thread, graph optimisations off: the ops as they are defined."""
+    """Runs `graph` in ONNX Runtime, one thread, graph optimisations off: the ops as they are defined.
 
-    def __init__(self, graph: Graph) -> None:
+    With `matrices` images are resized by products with the matrices that our tables stand for: its own Resize computes
+    positions in float32, which fall to another pixel wherever one lies between two.
+    """
+
+    def __init__(self, graph: Graph, *, matrices: bool = False) -> None:
         self.graph = graph
-        self.model = onnx_model(graph)
+        self.model = onnx_model(graph, matrices=matrices)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
@@ -76,9 +80,9 @@ class OnnxTwin:
         return {name: from_onnx_layout(np.asarray(y)) for name, y in zip(self.graph.outputs, results, strict=True)}
 
 
-def onnx_model(graph: Graph) -> onnx.ModelProto:
-    """The twin as a checked model."""
-    twin = _Builder(graph)
+def onnx_model(graph: Graph, *, matrices: bool = False) -> onnx.ModelProto:
+    """The twin as a checked model; for `matrices` see `OnnxTwin`."""
+    twin = _Builder(graph, matrices)
     for node in graph.nodes:
         twin.node(node)
     model = helper.make_model(
@@ -106,8 +110,9 @@ def _value(name: str, shape: tuple[int, ...]) -> onnx.ValueInfoProto:
 
 
 class _Builder:
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, matrices: bool) -> None:
         self.graph = graph
+        self.matrices = matrices
         self.nodes: list[onnx.NodeProto] = []
         self.initializers: list[onnx.TensorProto] = []
 
@@ -235,6 +240,9 @@ class _Builder:
                 assert_never(op)
 
     def resize(self, op: Resize, x: str, out: str) -> None:
+        if self.matrices:
+            self.resize_by_matrices(op, x, out)
+            return
         how, (top, left, bottom, right) = op.how, op.region
         modes: dict[str, Any] = {"mode": how.mode, "coordinate_transformation_mode": how.coordinates}
         if how.mode == "nearest":
@@ -253,6 +261,20 @@ class _Builder:
             self.initializers.append(numpy_helper.from_array(sizes, f"{out}/sizes"))
             given = ["", f"{out}/sizes"]
         self.emit("Resize", [x, region, *given], out, antialias=int(how.antialias), **modes)
+
+    def resize_by_matrices(self, op: Resize, x: str, out: str) -> None:
+        shape = self.graph.types[x].shape
+        tables, inside = op.tables(shape), np.zeros((1, 1, *op.size), bool)
+        rows, columns = (np.zeros((table.size, size)) for table, size in zip(tables, shape[1:3], strict=True))
+        for table, matrix in zip(tables, (rows, columns), strict=True):
+            for number, (indices, weights) in enumerate(zip(table.indices, table.weights, strict=True)):
+                np.add.at(matrix[number], list(indices), weights)
+        inside[:, :, slice(*tables[0].inside), slice(*tables[1].inside)] = True
+        wide = self.emit("MatMul", [x, self.constant(f"{out}/columns", columns.T)], f"{out}/wide")
+        whole = self.emit("MatMul", [self.constant(f"{out}/rows", rows), wide], f"{out}/whole")
+        self.initializers.append(numpy_helper.from_array(inside, f"{out}/within"))
+        value = self.constant(f"{out}/value", np.array(op.extrapolation_value))
+        self.emit("Where", [f"{out}/within", whole, value], out)
 
     def transposed(self, op: Conv2DTranspose, node: Node, out: str) -> str:
         (top, bottom, left, right), (rows, columns) = op.padding, op.output_padding

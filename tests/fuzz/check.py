@@ -136,7 +136,7 @@ def onnx_differences(graph: Graph, xs: dict[str, Array]) -> Iterator[str]:
     if not graph.nodes:
         return
     everything = verify_graph(replace(graph, outputs=tuple(node.name for node in graph.nodes)))
-    tensors = {**xs, **OnnxTwin(everything)(xs)}
+    tensors = {**xs, **OnnxTwin(everything, matrices=True)(xs)}
     with np.errstate(all="ignore"):
         for node in graph.nodes:
             inputs = [tensors[name] for name in node.inputs]

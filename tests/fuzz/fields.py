@@ -17,7 +17,7 @@ from cnngen.frontends.activations import ACTIVATIONS
 from cnngen.frontends.elementary import ELEMENTARY
 from cnngen.ir import TensorType
 from cnngen.ops.conv2d import same_padding
-from cnngen.ops.resampling import Coordinates, Rounding
+from cnngen.ops.resampling import AspectRatio, Coordinates, ResizeMode, Rounding
 
 Draw = st.DrawFn
 Fields = dict[str, Any]
@@ -335,28 +335,28 @@ def resize(draw: Draw, x: TensorType) -> Fields:
     most = max(MAX_ELEMENTS // channels, 1)
     rows = draw(st.integers(1, min(2 * height + 3, most)))
     columns = draw(st.integers(1, max(min(2 * width + 3, most // rows), 1)))
-    fields: Fields = {"size": pair(draw, rows, columns)}
-    if one_in(draw, 3):
-        # A quarter more than enough: the result has so many rows and columns, and a part of one is left out.
-        scales = [round((count + 0.25) / size, 4) for count, size in ((rows, height), (columns, width))]
-        if all(
-            int(size * scale) == count
-            for size, scale, count in zip((height, width), scales, (rows, columns), strict=True)
-        ):
-            fields = {"scale": scales[0] if scales[0] == scales[1] else scales}
-    optional(draw, fields, "mode", lambda: pick(draw, "nearest", "linear", "cubic"))
-    optional(draw, fields, "coordinates", lambda: pick(draw, *get_args(Coordinates)))
-    optional(draw, fields, "rounding", lambda: pick(draw, *get_args(Rounding)))
-    optional(draw, fields, "cubic_coeff_a", lambda: pick(draw, -0.75, -0.5), odds=3)
-    optional(draw, fields, "exclude_outside", lambda: draw(st.booleans()), odds=3)
-    if fields.get("mode", "nearest") != "nearest":
-        optional(draw, fields, "antialias", lambda: draw(st.booleans()), odds=3)
-    if "size" in fields:
-        optional(draw, fields, "keep_aspect_ratio", lambda: pick(draw, "stretch", "not_larger"), odds=3)
-        if fields.get("keep_aspect_ratio") == "not_larger":
-            scale = min(rows / height, columns / width)
-            if min(int(height * scale + 0.5), int(width * scale + 0.5)) < 1:
-                del fields["keep_aspect_ratio"]
+    # A quarter more than enough: the result has so many rows and columns, and a part of one is left out.
+    scales = [round((count + 0.25) / size, 4) for count, size in ((rows, height), (columns, width))]
+    fits = [int(size * scale) for size, scale in zip((height, width), scales, strict=True)] == [rows, columns]
+    if fits and one_in(draw, 3):
+        fields: Fields = {"scale": scales[0] if scales[0] == scales[1] else scales}
+    else:
+        fields = {"size": pair(draw, rows, columns)}
+        policy = pick(draw, None, *get_args(AspectRatio))
+        scale = {"not_larger": min, "not_smaller": max}.get(policy, min)(rows / height, columns / width)
+        sizes = [int(size * scale + 0.5) for size in (height, width)]
+        if policy == "stretch" or (policy and min(sizes) >= 1 and math.prod(sizes) <= most):
+            fields["keep_aspect_ratio"] = policy
+    mode = pick(draw, None, *get_args(ResizeMode))
+    optional_fields = {
+        "mode": mode,
+        "rounding": pick(draw, None, *get_args(Rounding)),
+        "coordinates": pick(draw, None, *get_args(Coordinates), "tf_crop_and_resize"),
+        "cubic_coeff_a": pick(draw, None, -0.75, -0.5),
+        "exclude_outside": pick(draw, None, False, True),
+        "antialias": pick(draw, None, False, *([True] if mode in ("linear", "cubic") else [])),
+    }
+    fields |= {name: value for name, value in optional_fields.items() if value is not None}
     if fields.get("coordinates") == "tf_crop_and_resize":
         fields["roi"] = [draw(st.integers(-2, 6)) / 4 for _ in range(4)]
         optional(draw, fields, "extrapolation_value", lambda: number(draw, "resize", "extrapolation_value"))
@@ -388,14 +388,14 @@ def crop(draw: Draw, x: TensorType) -> Fields:
 def pad(draw: Draw, x: TensorType) -> Fields:
     _, height, width, channels = x.shape
     fields: Fields = {}
-    optional(draw, fields, "mode", lambda: pick(draw, "constant", "reflect", "edge", "wrap"))
+    mode = pick(draw, None, "constant", "reflect", "edge", "wrap", "wrap")
+    if mode is not None:
+        fields["mode"] = mode
     reflect = fields.get("mode") == "reflect"
     # A mirrored border has to lie in the image.
     rows, columns = (min(size - 1, 3) if reflect else 3 for size in (height, width))
     if fields.get("mode", "constant") == "constant":
-        optional(
-            draw, fields, "channels", lambda: [draw(st.integers(-((channels - 1) // 2), 2)) for _ in range(2)], odds=4
-        )
+        optional(draw, fields, "channels", lambda: [draw(st.integers(-((channels - 1) // 2), 2)) for _ in range(2)])
     if not reflect and one_in(draw, 6):
         sides = [draw(st.integers(-((size - 1) // 2), 2)) for size in (height, height, width, width)]
         return {"padding": sides, **fields}

@@ -41,6 +41,9 @@ USUAL = (
     "concat",
     "add",
     "max_pool",
+    "resize",
+    "resize",  # it has many fields
+    "pad",
     "flatten",
     *["dense"] * 6,
 )
