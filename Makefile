@@ -38,8 +38,9 @@ bench: $(DONE)/dev ## benchmarks; writes benchmarks/results/
 	$(BIN)/python benchmarks/lenet.py --json lenet.json
 	$(BIN)/python benchmarks/startup.py --json startup.json
 
-docs: $(DONE)/dev ## rewrite what is generated: docs/layers/ and the JSON Schema
+docs: $(DONE)/dev ## rewrite what is generated: docs/layers/, the picture of a tile and the JSON Schema
 	$(BIN)/python scripts/layer_pages.py
+	$(BIN)/python scripts/tile_picture.py
 	$(BIN)/python -m cnngen.frontends.schema
 
 clean: ## remove what builds and checks wrote; .venv stays

@@ -10,6 +10,8 @@
 #include <stdint.h>
 
 #define SHARED_MEMORY(name) extern __shared__ __align__(128) unsigned char name[]
+/* A GPU itself refuses an access of several numbers at an address that they do not divide; a CPU has to be told. */
+#define ALIGNED(pointer, bytes) (pointer)
 
 template <int BYTES> struct Words;
 template <> struct Words<4> { using type = unsigned; };
@@ -112,12 +114,18 @@ __device__ __forceinline__ void multiply_tf32(float (&sum)[4], const uint32_t (&
 }
 #endif
 
-/* Byte offset of 16-byte chunk `chunk` of row `row` in a tile with rows of 128 bytes. The chunks of a row are permuted
-   so that eight rows that are read together lie in different banks. */
+/* A row of a tile in shared memory: what lies in all 32 banks once. */
+constexpr int TILE_ROW_BYTES = 128;
+
+/* Byte offset of 16-byte chunk `chunk` of row `row` of a tile. The chunks of a row are permuted so that eight rows that
+   are read together lie in different banks. */
 __device__ __forceinline__ int swizzled(int row, int chunk)
 {
-    return 128 * row + 16 * (chunk ^ (row & 7));
+    return TILE_ROW_BYTES * row + 16 * (chunk ^ (row & 7));
 }
+
+/* A row above every image: where a pixel behind the last one of a tile would read. */
+constexpr int OUTSIDE = -(1 << 29);
 
 __device__ __forceinline__ float to_float(float x) { return x; }
 __device__ __forceinline__ float to_float(__half x) { return __half2float(x); }
@@ -127,7 +135,7 @@ __device__ __forceinline__ void put(__half *to, float x) { *to = __float2half_rn
 /* Sixteen bytes of shared memory as numbers. */
 __device__ __forceinline__ void load4(float (&to)[4], const void *from)
 {
-    const float4 four = *static_cast<const float4 *>(from);
+    const float4 four = *static_cast<const float4 *>(ALIGNED(from, 16));
     to[0] = four.x;
     to[1] = four.y;
     to[2] = four.z;
@@ -154,7 +162,7 @@ struct alignas(N * sizeof(T)) Pack {
 template <int N, class T>
 __device__ __forceinline__ Pack<T, N> load(const T *from)
 {
-    return *reinterpret_cast<const Pack<T, N> *>(from);
+    return *reinterpret_cast<const Pack<T, N> *>(ALIGNED(from, sizeof(Pack<T, N>)));
 }
 
 template <class T, int N>
@@ -163,7 +171,7 @@ __device__ __forceinline__ void store(T *to, const float (&values)[N])
     Pack<T, N> pack;
 #pragma unroll
     for (int i = 0; i < N; ++i) put(pack.values + i, values[i]);
-    *reinterpret_cast<Pack<T, N> *>(to) = pack;
+    *reinterpret_cast<Pack<T, N> *>(ALIGNED(to, sizeof pack)) = pack;
 }
 
 #endif

@@ -4,6 +4,7 @@
    in turn, first to last and then last to first (or the other way round), each until it waits for others. What it checks beyond results:
    - every thread of a block reaches the same barrier, every lane of a warp the same exchange;
    - shared memory holds NaN when a block starts, and nothing is written beside it;
+   - several numbers that are read or written together lie at an address that their bytes divide;
    - an asynchronous copy has not happened until its group was waited for. */
 #ifndef CNNGEN_EMULATION_H
 #define CNNGEN_EMULATION_H
@@ -223,6 +224,17 @@ inline void wait_copies(size_t pending)
     }
 }
 
+/* The same pointer, which several numbers of so many bytes together are read from or written to. */
+template <class T>
+T *aligned(T *pointer, size_t bytes, int site)
+{
+    if (reinterpret_cast<uintptr_t>(pointer) % bytes) {
+        fail("thread %u of block (%u, %u, %u) reads or writes %zu bytes at an address that they do not divide, at line %d",
+             machine.current->number, machine.block_index.x, machine.block_index.y, machine.block_index.z, bytes, site);
+    }
+    return pointer;
+}
+
 template <class To, class From>
 To as(From value)
 {
@@ -247,6 +259,7 @@ To as(From value)
 #define __syncthreads() emulation::wait(emulation::Fiber::at_block, __LINE__)
 #define __syncwarp() emulation::wait(emulation::Fiber::at_warp, __LINE__)
 #define SHARED_MEMORY(name) unsigned char *const name = emulation::shared_memory()
+#define ALIGNED(pointer, bytes) (emulation::aligned(pointer, bytes, __LINE__))
 
 struct alignas(16) float4 {
     float x, y, z, w;
@@ -269,7 +282,8 @@ T shuffle_xor(T value, int mask)
 template <int BYTES>
 void copy_async(void *shared, const void *global, bool inside)
 {
-    emulation::machine.current->open.push_back({shared, global, BYTES, inside ? BYTES : 0});
+    emulation::aligned(global, BYTES, __LINE__);
+    emulation::machine.current->open.push_back({emulation::aligned(shared, BYTES, __LINE__), global, BYTES, inside ? BYTES : 0});
 }
 
 inline void copy_async_commit()
@@ -288,6 +302,7 @@ void copy_async_wait()
 inline void load_matrices(uint32_t (&registers)[4], const void *row)
 {
     using emulation::Exchange;
+    emulation::aligned(row, 16, __LINE__);
     const Exchange *warp = emulation::exchange(__LINE__, [&](Exchange &mine) { mine.address = row; });
     const int lane = emulation::lane();
     for (int matrix = 0; matrix < 4; ++matrix) {

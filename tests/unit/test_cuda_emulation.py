@@ -75,9 +75,18 @@ def test_lanes_exchange_within_their_warp(tmp_path: Path) -> None:
         ("if (thread % 2)\n__syncthreads();\nelse\n__syncthreads();", "waits at line .*, where others never arrive"),
         ("if (thread % 2) memory[thread] = shuffle_xor(memory[thread], 1);", "where others never arrive"),
         ("SHARED_MEMORY(bytes);\nbytes[256 + thread % 4] = 0;", "wrote beside its 256 bytes of shared memory"),
+        (
+            "if (thread == 3) load<4>(memory + thread);",
+            "thread 3 .* 16 bytes at an address that they do not",
+        ),
+        ("float two[2] = {};\nif (thread == 1) store(memory + 1, two);", "thread 1 .* reads or writes 8 bytes"),
+        (
+            "SHARED_MEMORY(bytes);\nif (thread == 1) copy_async<8>(bytes + 8, memory + 1, true);",
+            "thread 1 .* reads or writes 8 bytes",
+        ),
         ("SHARED_MEMORY(bytes);\nbytes[-1 - thread % 4] = 0;", "wrote beside its 256 bytes of shared memory"),
     ],
-    ids=["part-of-a-block", "two-barriers", "part-of-a-warp", "behind", "before"],
+    ids=["part-of-a-block", "two-barriers", "part-of-a-warp", "behind", "load", "store", "copy", "before"],
 )
 def test_what_is_wrong_is_said(body: str, problem: str, tmp_path: Path) -> None:
     said, _ = run(body, tmp_path)

@@ -178,12 +178,16 @@ def c_type(view: View, target: CudaTarget) -> str:
 
 def _vector(views: Sequence[View], target: CudaTarget) -> int:
     """Channels that can be loaded and stored together in all these tensors of equally many channels."""
-    numbers = [number for view in views for number in (view.offset, *_used_strides(view), view.shape[3])]
+    numbers = [number for view in views for number in (*_steps(view), view.shape[3])]
     return vector_width(tuple(numbers), target.precision.element_bytes)
 
 
-def _used_strides(view: View) -> list[int]:
-    return [stride for count, stride in zip(view.shape[:3], view.strides[:3], strict=True) if count > 1]
+def _steps(view: View) -> list[int]:
+    """The distances that pixels of a tensor lie from an aligned address; the caller's arrays may lie anywhere."""
+    if view.space != "arena":
+        return [1]
+    strides = [stride for count, stride in zip(view.shape[:3], view.strides[:3], strict=True) if count > 1]
+    return [view.offset, *strides]
 
 
 def _convolution(
@@ -195,7 +199,10 @@ def _convolution(
     slices = ceil_div(taps * precision.element_bytes, ROW_BYTES)
     pixels = write.shape[0] * write.shape[1] * write.shape[2]
     tile = choose_tile(pixels, group_outputs, op.groups, slices, target)
-    numbers = (source.offset, *_used_strides(source), group_inputs)
+    numbers = (*_steps(source), group_inputs)
+    # A lane has pairs of channels on tensor cores.
+    width = 1 if group_outputs % 2 or not precision.tensor_cores else 2
+    aligned = not any(step % width for view in (write, *reads[1:]) for step in _steps(view))
     out_size = (write.shape[1], write.shape[2])
     residual_strides = reads[1].strides if op.residual else (0, 0, 0, 0)
     kernel = GemmConvKernel(
@@ -217,6 +224,7 @@ def _convolution(
         c_type(write, target),
         tile,
         vector_width(numbers, precision.element_bytes),
+        width if aligned else 1,
         op.use_bias,
         op.residual,
         Epilogue(op.activation),
@@ -225,7 +233,9 @@ def _convolution(
         yield Lowered(kernel, reads, write)
         return
     partial = scratch(tile.splits * pixels * op.filters)
-    bare = replace(kernel, output_type="float", has_bias=False, has_residual=False, epilogue=Epilogue())
+    bare = replace(
+        kernel, output_type="float", store_vector=width, has_bias=False, has_residual=False, epilogue=Epilogue()
+    )
     yield Lowered(bare, reads[:1], partial)
     reduce = ReduceSplitsKernel(
         precision, tile.splits, pixels, op.filters, out_size, write.strides, residual_strides, kernel.output_type,

@@ -28,6 +28,11 @@ class Precision:
         return self.name != "fp32"
 
     @property
+    def product_taps(self) -> int:
+        """Taps of one product of the tensor cores, m16n8k16 in fp16 and m16n8k8 in TF32: 32 bytes."""
+        return 32 // self.element_bytes
+
+    @property
     def element_bytes(self) -> int:
         return self.dtype.itemsize
 

@@ -35,7 +35,8 @@ class GemmConvKernel(CudaKernel):
     """Implicit-GEMM convolution; a dense layer is one of 1x1 pixels.
 
     The taps are ordered row, column, input channel, which is the order of the packed weights. `vector`
-    is the numbers that lie side by side and aligned in the input for every tap.
+    is the numbers that lie side by side and aligned in the input for every tap, `store_vector` (1 or 2) those
+    of the output that a thread stores together.
     """
 
     template: ClassVar[str] = "conv2d.cu.j2"
@@ -56,12 +57,10 @@ class GemmConvKernel(CudaKernel):
     output_type: str
     tile: Tile
     vector: int
+    store_vector: int
     has_bias: bool
     has_residual: bool
     epilogue: Epilogue
-
-    out_of_image: ClassVar[int] = 1 << 29
-    """Rows above the image where a pixel beyond the last one reads: nothing is inside there."""
 
     @property
     def label(self) -> str:
@@ -187,14 +186,24 @@ class GemmConvKernel(CudaKernel):
         return self.tile.channels // self.rows_a_pass
 
     @property
+    def window(self) -> bool:
+        """Whether a pixel is computed from several of the input."""
+        return self.kernel != (1, 1)
+
+    @property
+    def work(self) -> str:
+        """What a warp, or without tensor cores a thread, computes: for the comment."""
+        if self.precision.tensor_cores:
+            return f"each warp sums {self.warp_pixels} pixels x {self.warp_channels} channels"
+        return f"each thread sums {THREAD_TILE} pixels x {THREAD_TILE} channels"
+
+    @property
     def arithmetic(self) -> str:
-        """How the products are computed, for the comment."""
+        """How the products are computed: for the comment."""
         return {
-            "fp32": f"Every thread sums {THREAD_TILE} pixels x {THREAD_TILE} channels with float32 multiply-adds.",
-            "tf32": f"Every warp sums {self.warp_pixels} pixels x {self.warp_channels} channels on tensor cores: "
-            "factors in TF32, sums in float32.",
-            "fp16": f"Every warp sums {self.warp_pixels} pixels x {self.warp_channels} channels on tensor cores: "
-            "factors in fp16, sums in float32.",
+            "fp32": "float32 multiply-adds",
+            "tf32": "tensor cores, factors in TF32 and sums in float32",
+            "fp16": "tensor cores, factors in float16 and sums in float32",
         }[self.precision.name]
 
     def verify(self) -> None:
