@@ -8,7 +8,7 @@ BIN := .venv/bin
 DONE := .venv/.done
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check test-torch fuzz verify-cuda bench docs clean distclean
+.PHONY: help demo test check test-torch example-imagenet fuzz verify-cuda bench docs clean distclean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -26,6 +26,9 @@ check: $(DONE)/dev ## lint, formatting and types only
 
 test-torch: $(DONE)/torch ## the tests that hold cnngen against PyTorch and Keras (installs them first)
 	$(BIN)/python -m pytest -m torch
+
+example-imagenet: $(DONE)/torch ## a PyTorch module with trained weights names what is on photographs; writes build/imagenet.png
+	$(BIN)/python examples/imagenet.py
 
 fuzz: $(DONE)/dev ## random networks on every ISA; SECONDS=600 or NETWORKS=2000, SEED=1, TARGET=cuda-emulated; failures go to build/fuzz/
 	$(BIN)/python -m tests.fuzz $(if $(TARGET),--target $(TARGET)) $(if $(SECONDS),--seconds $(SECONDS)) $(if $(NETWORKS),--networks $(NETWORKS)) $(if $(SEED),--seed $(SEED))
