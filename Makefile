@@ -11,7 +11,7 @@ DONE := .venv/.done
 .PHONY: help demo test check test-torch example-imagenet fuzz verify-cuda bench docs clean distclean
 
 help: ## list these commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' Makefile
 
 demo: $(DONE)/run ## compile LeNet, verify it, read real handwritten digits with it
 	@$(BIN)/python -m cnngen.demo
