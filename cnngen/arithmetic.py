@@ -11,9 +11,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from cnngen import winograd
 from cnngen.ir import Array, Node
-from cnngen.ops import Bound
+from cnngen.ops import Bound, Conv2D
 from cnngen.ops.base import UNIT_ROUNDOFF
+from cnngen.reference import bound
 
 HALF_ROUNDOFF = 2.0**-11
 """u of IEEE binary16."""
@@ -45,16 +47,20 @@ ROUNDING = {"fp32": lambda array: array, "tf32": round_to_tf32, "fp16": round_to
 
 @dataclass(frozen=True)
 class Arithmetic:
-    """The formats of one node: its inputs and output as they are `stored`, `factors` and `weights` of its products."""
+    """The formats of one node: its inputs and output as they are `stored`, `factors` and `weights` of its products.
+
+    `tile` is m of Winograd's F(m x m, 3x3) where a convolution is computed by it, else 0.
+    """
 
     stored: str = "fp32"
     factors: str = "fp32"
     weights: str = "fp32"
+    tile: int = 0
 
     @property
     def exact(self) -> bool:
         """Whether nothing is rounded that float32 does not round."""
-        return self == FLOAT32
+        return replace(self, tile=0) == FLOAT32
 
     @property
     def tensor_cores(self) -> bool:
@@ -85,6 +91,16 @@ class Arithmetic:
         if self.weights == "fp32" or "weight" not in node.weights:
             return node
         return replace(node, weights={**node.weights, "weight": ROUNDING[self.weights](node.weights["weight"])})
+
+    def bound(self, node: Node, inputs: Sequence[Array]) -> Bound:
+        """The value of `node` on `inputs` (as the caller has them), with what a correct kernel may be off."""
+        rounded, factors = self.round_weights(node), self.round_inputs(inputs)
+        if self.tile and isinstance(node.op, Conv2D) and winograd.applies(node.op):
+            weights = {role: np.asarray(array, np.float64) for role, array in rounded.weights.items()}
+            found = winograd.bound(node.op, [np.asarray(x, np.float64) for x in factors], weights, self.tile)
+        else:
+            found = bound(rounded, factors)
+        return self.of_result(found)
 
     def of_result(self, found: Bound) -> Bound:
         """The bound of a result that float32 arithmetic on rounded factors gives, once it is stored."""

@@ -95,7 +95,7 @@ def compile(
     )
     plan: AnyPlan
     if target == "cpu":
-        plan = plan_for(source_graph, isa=isa, threads=threads)
+        plan = plan_for(source_graph, isa=isa, threads=threads, numerics=numerics)
     else:
         plan = cuda_plan_for(source_graph, target=target, isa=isa, precision=precision)
     compiler = find_compiler()
@@ -124,7 +124,7 @@ def make_again(asked: Request, known: Known) -> Stages:
     source_graph = load_graph(
         spec, weights=weights, input_shapes=dict(asked.shapes), batch=asked.batch, name=asked.name, record=record
     )
-    plan = plan_for(source_graph, isa=known.interface.isa, threads=known.interface.threads)
+    plan = plan_for(source_graph, isa=known.interface.isa, threads=known.interface.threads, numerics=asked.numerics)
     if sources(plan).digest.hex() != known.sources:
         raise CacheError(f"{spec}, its weights or cnngen have changed since it was compiled", remedy="compile it again")
     return Stages(source_graph, plan)
@@ -152,7 +152,9 @@ def load_graph(
     return replace(graph, name=name) if name else graph
 
 
-def plan_for(graph: Graph, *, isa: str = "native", threads: int | None = None, run_here: bool = True) -> Plan:
+def plan_for(
+    graph: Graph, *, isa: str = "native", threads: int | None = None, numerics: str = "fast", run_here: bool = True
+) -> Plan:
     """Optimise and plan a graph for this machine's CPU or for `isa`.
 
     Raises `TargetError` for an ISA that this machine lacks, unless the code is not to `run_here`.
@@ -161,7 +163,8 @@ def plan_for(graph: Graph, *, isa: str = "native", threads: int | None = None, r
     from cnngen.passes import optimise
 
     count = threads if threads is not None else default_threads(graph)
-    return plan_graph(optimise(graph), cpu_target.resolve(isa, count, run_here=run_here))
+    reproducible = numerics == "reproducible"
+    return plan_graph(optimise(graph), cpu_target.resolve(isa, count, run_here=run_here, reproducible=reproducible))
 
 
 def cuda_plan_for(graph: Graph, *, target: str, isa: str = "native", precision: str = "fp32") -> CudaPlan:

@@ -26,7 +26,7 @@ from cnngen.errors import RunError
 from cnngen.feed import Feed, bind
 from cnngen.ir import Array, Graph, Node
 from cnngen.ops import Conv2D, Conv2DTranspose, Dense
-from cnngen.reference import bound, evaluate
+from cnngen.reference import evaluate
 from cnngen.report.verify_report import Comparison, LayerReport, Mismatch, OutputReport, Report
 from cnngen.verify_integers import IntegerCase, integer_cases, integer_twin
 
@@ -126,17 +126,22 @@ def _check_layer(
     net: Verifiable, node: Node, tensors: Mapping[str, Array], case: IntegerCase, blob: Any
 ) -> LayerReport:
     arithmetic = net.arithmetic(node.name)
-    inputs = arithmetic.round_inputs([tensors[name] for name in node.inputs])
-    floats = Comparison.of(tensors[node.name], arithmetic.of_result(bound(arithmetic.round_weights(node), inputs)))
+    floats = Comparison.of(tensors[node.name], arithmetic.bound(node, [tensors[name] for name in node.inputs]))
     case = replace(case, inputs=tuple(net.together(node.name, list(case.inputs))))
     native = net.run_layer(node.name, list(case.inputs), weights=blob)
+    if arithmetic.tile:
+        twin = replace(node, weights=case.weights)
+        case = replace(case, exactness="bound", reason=f"Winograd's F({arithmetic.tile}x{arithmetic.tile}) divides")
+        expected = arithmetic.bound(twin, case.inputs)
+    else:
+        expected = arithmetic.of_result(case.bound(node))
     return LayerReport(
         name=node.name,
         kind=node.op.kind,
         shape=net.graph.types[node.name].shape,
         source=str(node.source) if node.source else None,
         floats=floats,
-        integers=Comparison.of(native, arithmetic.of_result(case.bound(node))),
+        integers=Comparison.of(native, expected),
         exactness=case.exactness,
         reason=case.reason,
     )
@@ -182,7 +187,10 @@ def _coarsest(net: Verifiable) -> Arithmetic:
     """The arithmetic of the tensor that is rounded most: the whole network is estimated with it."""
     names = [*(node.name for node in net.graph.nodes), *(tensor.name for tensor in net.graph.inputs)]
     found = [net.arithmetic(name) for name in names]
-    return next((a for a in found if a.tensor_cores), next((a for a in found if not a.exact), FLOAT32))
+    return next(
+        (a for a in found if a.tensor_cores),
+        next((a for a in found if not a.exact), max(found, key=lambda a: a.tile, default=FLOAT32)),
+    )
 
 
 def _samples(arithmetic: Arithmetic) -> int:
@@ -198,7 +206,7 @@ def _perturbed_reference(
     moved = {name: np.concatenate([value] * samples) for name, value in clean.items()}
     last_use = {name: position for position, node in enumerate(graph.nodes) for name in node.inputs}
     for position, node in enumerate(graph.nodes):
-        found = bound(node, [clean[name] for name in node.inputs])
+        found = Arithmetic(tile=arithmetic.tile).bound(node, [clean[name] for name in node.inputs])
         clean[node.name] = found.value
         rounds = arithmetic if isinstance(node.op, Conv2D | Conv2DTranspose | Dense) else Arithmetic(arithmetic.stored)
         value = evaluate(rounds.round_weights(node), rounds.disturb_inputs([moved[name] for name in node.inputs], rng))

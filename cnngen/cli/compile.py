@@ -96,7 +96,7 @@ def compile_(
             )
         say("planning")
         with watch("plan"):
-            plan = pipeline.plan_for(graph, isa=isa, threads=threads, run_here=not emit_only)
+            plan = pipeline.plan_for(graph, isa=isa, threads=threads, numerics=numerics, run_here=not emit_only)
         say("emitting")
         with watch("emit"):
             tree = pipeline.sources(plan)

@@ -69,20 +69,21 @@ class Conv2D(Op):
         return Cost(macs=taps * output.elements, other=other, params=parameters(shapes))
 
     def evaluate(self, inputs: Sequence[Array], weights: Weights) -> Array:
-        y = self._linear(inputs, weights)
+        y = self.linear(inputs, weights)
         return self.activation.evaluate(y) if self.activation else y
 
     def bound(self, inputs: Sequence[Array], weights: Weights) -> Bound:
         absolute = {role: np.abs(array) for role, array in weights.items()}
         taps = int(np.prod(weights["weight"].shape[:3]))
         linear = Bound.of_sum(
-            self._linear(inputs, weights),
-            self._linear([np.abs(x) for x in inputs], absolute),
+            self.linear(inputs, weights),
+            self.linear([np.abs(x) for x in inputs], absolute),
             taps + self.use_bias + self.residual,
         )
         return activated(linear, self.activation)
 
-    def _linear(self, inputs: Sequence[Array], weights: Weights) -> Array:
+    def linear(self, inputs: Sequence[Array], weights: Weights) -> Array:
+        """The result in front of the activation."""
         y = convolve(inputs[0], weights["weight"], self)
         if self.use_bias:
             y = y + weights["bias"]

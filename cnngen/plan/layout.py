@@ -56,7 +56,7 @@ class Layout:
         uses: dict[int, list[int]] = {index: [] for index in range(len(self.buffers))}
         for number, step in enumerate(steps):
             for call in step.calls:
-                for view in (*call.reads, call.write):
+                for view in call.views:
                     if view.space == "arena":
                         uses[view.index].append(number)
         arena = assign_offsets(
@@ -74,13 +74,42 @@ class Layout:
         moved = []
         for step in steps:
             calls = tuple(
-                replace(call, reads=tuple(map(absolute, call.reads)), write=absolute(call.write)) for call in step.calls
+                replace(
+                    call,
+                    reads=tuple(map(absolute, call.reads)),
+                    write=absolute(call.write),
+                    scratch=absolute(call.scratch) if call.scratch else None,
+                )
+                for call in step.calls
             )
             moved.append(replace(step, calls=calls))
         views = {
             name: absolute(view) for name, view in self.views.items() if view.space != "arena" or view.index in offsets
         }
         return MappingProxyType(views), arena, moved
+
+
+Scratch = Callable[[int], View]
+"""Room in the arena for so many float32 numbers, for the time of one call or of those that name it."""
+
+
+class ScratchRooms:
+    """Adds rooms that no tensor lies in to those of a layout, whose elements have `element_bytes`."""
+
+    def __init__(self, layout: Layout, element_bytes: int = 4) -> None:
+        self._layout = layout
+        self._rooms = list(layout.buffers)
+        self._words = 4 // element_bytes
+
+    def room(self, floats: int) -> View:
+        """A view of `floats` float32 numbers, counted in the arena's elements."""
+        size = floats * self._words
+        self._rooms.append(Room((1, 1, 1, size), NO_HALO))
+        return View("arena", len(self._rooms) - 1, 0, (1, 1, 1, size), (size, size, size, 1))
+
+    def added(self) -> Layout:
+        """The layout with the rooms."""
+        return replace(self._layout, buffers=tuple(self._rooms))
 
 
 def lay_out(graph: Graph, halo: Callable[[Graph, Node], Halo], *, converted: bool = False) -> Layout:

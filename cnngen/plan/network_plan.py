@@ -109,8 +109,8 @@ def lower_graph(
     """The steps of a network: staged inputs, nodes, copied outputs; parameters get their places in `blob`."""
 
     def call(lowered: Lowered[L]) -> Call[L]:
-        kernel, reads, write, taps = lowered
-        return Call(kernel, reads, blob.place(kernel.parameter_sizes), write, taps)
+        kernel, reads, write, taps, scratch = lowered
+        return Call(kernel, reads, blob.place(kernel.parameter_sizes), write, taps, scratch)
 
     steps = []
     for tensor in graph.inputs:

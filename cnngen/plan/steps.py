@@ -15,19 +15,21 @@ Taps = tuple[range, range]
 
 
 class Lowered(NamedTuple, Generic[K]):
-    """A kernel with the views it reads and the view it writes; `taps` where it takes some of the weights only."""
+    """A kernel with the views it reads and the view it writes; `taps` and `scratch` as in `Call`."""
 
     kernel: K
     reads: tuple[View, ...]
     write: View
     taps: Taps | None = None
+    scratch: View | None = None
 
 
 @dataclass(frozen=True)
 class Call(Generic[K]):
     """One call of a kernel: what it reads, its packed parameters (offsets in the blob), what it writes.
 
-    `taps` says which of the layer's weights it takes, where that is not all.
+    `taps` says which of the layer's weights it takes, where that is not all; `scratch` is memory of its own
+    for the time of the call.
     """
 
     kernel: K
@@ -35,6 +37,12 @@ class Call(Generic[K]):
     params: tuple[int, ...]
     write: View
     taps: Taps | None = None
+    scratch: View | None = None
+
+    @property
+    def views(self) -> tuple[View, ...]:
+        """All memory that the call reads or writes, but for its parameters."""
+        return (*self.reads, self.write, *([self.scratch] if self.scratch else []))
 
 
 @dataclass(frozen=True)

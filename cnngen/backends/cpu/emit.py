@@ -118,7 +118,9 @@ def _step_text(number: int, step: Step[AnyKernel], symbols: dict[AnyKernel, str]
 
 def _call_text(call: Call[AnyKernel], symbol: str) -> CallText:
     params = tuple(behind("call->weights", offset) for offset in call.params)
-    return CallText(symbol, (*(pointer(view, "call->") for view in call.reads), *params, pointer(call.write, "call->")))
+    written = [call.write, *([call.scratch] if call.scratch else [])]
+    behind_params = [pointer(view, "call->") for view in written]
+    return CallText(symbol, (*(pointer(view, "call->") for view in call.reads), *params, *behind_params))
 
 
 def _context(plan: Plan, name: str, version: str) -> dict[str, object]:

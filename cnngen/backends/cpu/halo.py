@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from cnngen.backends.cpu import winograd
+from cnngen.backends.cpu.target import Target
 from cnngen.ir import Graph, Node
 from cnngen.ops import Conv2D, Conv2DTranspose
 from cnngen.plan.memory import NO_HALO, Halo, as_image
 
 
-def halo_of(graph: Graph, node: Node) -> Halo:
-    """The zero pixels that `node`, a convolution, reads around its first input."""
+def halo_of(graph: Graph, node: Node, target: Target) -> Halo:
+    """The zero pixels that the kernel of `node`, a convolution, reads around its first input on `target`."""
     op, (source, *_) = node.op, graph.input_types(node)
     if isinstance(op, Conv2DTranspose):
         output = graph.types[node.name]
@@ -18,6 +20,9 @@ def halo_of(graph: Graph, node: Node) -> Halo:
         return NO_HALO
     _, height, width, _ = as_image(source)
     _, rows, columns, _ = as_image(graph.types[node.name])
+    choice = winograd.choose(op, as_image(source), as_image(graph.types[node.name]), target)
+    if choice:
+        return winograd.halo(op, as_image(source), as_image(graph.types[node.name]), choice)
     top, _, left, _ = op.padding
     bottom = (rows - 1) * op.stride[0] + op.dilation[0] * (op.kernel[0] - 1) + 1 - top - height
     right = (columns - 1) * op.stride[1] + op.dilation[1] * (op.kernel[1] - 1) + 1 - left - width

@@ -60,7 +60,7 @@ from cnngen.ops import (
     Upsample,
     UpsampleBilinear,
 )
-from cnngen.plan.layout import Layout
+from cnngen.plan.layout import Layout, Scratch
 from cnngen.plan.memory import View
 from cnngen.plan.rearrange import copies, padded_parts
 from cnngen.plan.steps import Lowered
@@ -76,7 +76,7 @@ ARITHMETIC: dict[type[Elementwise], Operation] = {
 }
 
 
-def lower(node: Node, layout: Layout, target: Target) -> Iterator[Lowered[AnyKernel]]:
+def lower(node: Node, layout: Layout, target: Target, scratch: Scratch) -> Iterator[Lowered[AnyKernel]]:
     """The kernels of one node, in order, each with the views it reads and the view it writes."""
     op = node.op
     reads = tuple(layout.views[name] for name in node.inputs)
@@ -84,7 +84,7 @@ def lower(node: Node, layout: Layout, target: Target) -> Iterator[Lowered[AnyKer
     lanes = target.isa.lanes
     match op:
         case Conv2D():
-            yield convolution(op, reads, write, target)
+            yield convolution(op, reads, write, target, scratch)
         case Conv2DTranspose():
             yield from transposed(op, reads, write, target)
         case Dense():

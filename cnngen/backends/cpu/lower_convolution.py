@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from cnngen.backends.cpu import tiling
+from cnngen.backends.cpu import tiling, winograd
 from cnngen.backends.cpu.kernels import (
     AnyKernel,
     Axis,
@@ -23,6 +23,7 @@ from cnngen.backends.cpu.kernels import (
 from cnngen.backends.cpu.target import Target
 from cnngen.ir import TensorType
 from cnngen.ops import Conv2D, Conv2DTranspose, Dense
+from cnngen.plan.layout import Scratch
 from cnngen.plan.memory import View
 from cnngen.plan.phases import phase_view
 from cnngen.plan.steps import Lowered
@@ -77,8 +78,16 @@ def merge_loops(loops: Sequence[Loop]) -> tuple[Loop, ...]:
     return tuple(merged) or (loops[-1],)
 
 
-def convolution(op: Conv2D, reads: tuple[View, ...], write: View, target: Target) -> Lowered[AnyKernel]:
-    """A convolution in one kernel: depthwise, planar or direct."""
+def convolution(
+    op: Conv2D, reads: tuple[View, ...], write: View, target: Target, scratch: Scratch
+) -> Lowered[AnyKernel]:
+    """A convolution in one kernel: Winograd's, depthwise, planar or direct."""
+    source = reads[0]
+    choice = winograd.choose(op, source.shape, write.shape, target)
+    if choice and source.strides[3] == write.strides[3] == 1:
+        kernel = winograd.kernel(op, source, write, reads[1] if op.residual else None, choice, target)
+        begin = (_with_padding(op, source), *reads[1:])
+        return Lowered(kernel, begin, write, scratch=scratch(target.threads * kernel.scratch_floats))
     name = "x".join(map(str, op.kernel)) + "s" + "x".join(map(str, sorted(set(op.stride))))
     return windowed(op, f"conv2d_{name}", reads, write, target)
 
@@ -126,8 +135,7 @@ def transposed(
 def windowed(op: Conv2D, family: str, reads: tuple[View, ...], write: View, target: Target) -> Lowered[AnyKernel]:
     """The kernel called `family` for a convolution whose padding may begin inside the input (be negative)."""
     source, lanes = reads[0], target.isa.lanes
-    top, _, left, _ = op.padding
-    shifted = replace(source, offset=source.offset - top * source.strides[1] - left * source.strides[2])
+    shifted = _with_padding(op, source)
     residual = reads[1] if op.residual else None
     reads = (shifted, *reads[1:])
     axes = _pixel_axes(op.stride, source, write, residual)
@@ -172,6 +180,12 @@ def windowed(op: Conv2D, family: str, reads: tuple[View, ...], write: View, targ
         op.use_bias, op.residual, epilogue, target,
     )  # fmt: skip
     return Lowered(kernel, reads, write)
+
+
+def _with_padding(op: Conv2D, source: View) -> View:
+    """The input from its first padding pixel on."""
+    top, _, left, _ = op.padding
+    return replace(source, offset=source.offset - top * source.strides[1] - left * source.strides[2])
 
 
 def dense(op: Dense, reads: tuple[View, ...], write: View, target: Target) -> Lowered[AnyKernel]:

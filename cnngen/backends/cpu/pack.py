@@ -6,6 +6,7 @@ structure gives a blob that the same library can run on.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import assert_never
 
 import numpy as np
@@ -26,11 +27,13 @@ from cnngen.backends.cpu.kernels import (
     ResizeKernel,
     SoftmaxKernel,
     UpsampleKernel,
+    WinogradKernel,
 )
 from cnngen.backends.cpu.plan import Plan
 from cnngen.backends.packing import bias_of, pack_plan, put
 from cnngen.ir import Array, Graph, Node
 from cnngen.ops import BatchNorm, PRelu
+from cnngen.winograd import transform_filters
 
 
 def pack(plan: Plan, graph: Graph | None = None) -> Array:
@@ -43,6 +46,8 @@ def pack_kernel(kernel: AnyKernel, node: Node) -> list[Array]:
     match kernel:
         case ConvKernel():
             return _pack_conv(kernel, node)
+        case WinogradKernel():
+            return _pack_winograd(kernel, node)
         case PlanarConvKernel():
             weight = node.weights["weight"].reshape(len(kernel.taps), kernel.filters)
             parts = [weight[:, first : first + count].reshape(-1) for first, count in kernel.passes]
@@ -90,6 +95,15 @@ def _pack_conv(kernel: ConvKernel, node: Node) -> list[Array]:
             grouped = bias.reshape(kernel.groups, kernel.group_outputs)[:, channels]
             biases.append(_padded(grouped, block.count * width))
     return [_joined(weights), *([_joined(biases)] if biases else [])]
+
+
+def _pack_winograd(kernel: WinogradKernel, node: Node) -> list[Array]:
+    """The transformed filters, rounded once: those of a product with a group for each element. The bias in vectors."""
+    transformed = transform_filters(node.weights["weight"], kernel.tile)
+    elements, channels = kernel.size**2, kernel.channels
+    weight = transformed.reshape(elements, channels, -1).transpose(1, 0, 2).astype(np.float32)
+    product = replace(node, weights={"weight": weight})
+    return [*_pack_conv(kernel.product, product), *(_to_vectors(bias, kernel.lanes) for bias in bias_of(node))]
 
 
 def _joined(arrays: list[Array]) -> Array:

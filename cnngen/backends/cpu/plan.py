@@ -11,12 +11,12 @@ import numpy as np
 
 from cnngen.arithmetic import FLOAT32, Arithmetic
 from cnngen.backends.cpu.halo import halo_of
-from cnngen.backends.cpu.kernels import AnyKernel, HaloKernel
+from cnngen.backends.cpu.kernels import AnyKernel, HaloKernel, WinogradKernel
 from cnngen.backends.cpu.lower import copy, lower
 from cnngen.backends.cpu.target import Target
 from cnngen.errors import PlanError
 from cnngen.ir import Graph
-from cnngen.plan.layout import Layout, lay_out
+from cnngen.plan.layout import Layout, ScratchRooms, lay_out
 from cnngen.plan.memory import View, verify_arena
 from cnngen.plan.network_plan import Blob, NetworkPlan, lower_graph, verify_parameters
 from cnngen.plan.steps import Call, Step
@@ -37,23 +37,25 @@ class Plan(NetworkPlan[AnyKernel]):
         return self.target.name.replace("-", "_").replace(".", "")
 
     def arithmetic(self, node: str) -> Arithmetic:
-        return FLOAT32
+        calls = [call for number in self.steps_of(node) for call in self.steps[number].calls]
+        tiles = [call.kernel.tile for call in calls if isinstance(call.kernel, WinogradKernel)]
+        return Arithmetic(tile=tiles[0]) if tiles else FLOAT32
 
 
 def plan_graph(graph: Graph, target: Target) -> Plan:
     """Plan `graph`, which must be optimised and verified, for `target`."""
-    layout = lay_out(graph, halo_of)
-    blob = Blob()
+    layout = lay_out(graph, lambda graph, node: halo_of(graph, node, target))
+    blob, scratch = Blob(), ScratchRooms(layout)
     lanes = target.isa.lanes
     steps = lower_graph(
         graph,
         layout,
         blob,
-        lambda node: lower(node, layout, target),
+        lambda node: lower(node, layout, target, scratch.room),
         lambda read, write: copy(read, write, lanes),
     )
     steps = _fill_halos(steps, layout, target)
-    views, arena, steps = layout.resolve(steps)
+    views, arena, steps = scratch.added().resolve(steps)
     return verify_plan(Plan(graph.name, graph, tuple(steps), views, arena, blob.size, target))
 
 

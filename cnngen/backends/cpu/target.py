@@ -58,12 +58,14 @@ class Target:
     """What code is generated for: an ISA and a number of threads.
 
     With `emulated` the plan and the kernels are those of `isa`, but the vocabulary is written with
-    the compiler's own vectors, so that they can be checked on a machine that lacks the ISA.
+    the compiler's own vectors, so that they can be checked on a machine that lacks the ISA. `reproducible`
+    code gives the same bits on every ISA with fused multiply-add: no algorithm that depends on the ISA.
     """
 
     isa: Isa
     threads: int = 1
     emulated: bool = False
+    reproducible: bool = False
 
     @property
     def name(self) -> str:
@@ -104,7 +106,7 @@ def host_isas() -> tuple[str, ...]:
     return tuple(isa.name for isa in ISAS.values() if isa.features <= features)
 
 
-def resolve(isa: str, threads: int, *, run_here: bool = True) -> Target:
+def resolve(isa: str, threads: int, *, run_here: bool = True, reproducible: bool = False) -> Target:
     """The target that `isa` names: an ISA, `native`, or an emulated one such as `avx512-emulated`.
 
     Raises `TargetError` for an unknown name and, where the code is to `run_here`, for an ISA that this
@@ -123,7 +125,7 @@ def resolve(isa: str, threads: int, *, run_here: bool = True) -> Target:
             remedy=f"use isa='native', isa='{name}{EMULATED_SUFFIX}' to check the {name} kernels here, or compile "
             "elsewhere what --emit-only writes",
         )
-    return Target(ISAS[name], threads, emulated)
+    return Target(ISAS[name], threads, emulated, reproducible)
 
 
 def available_cores() -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import assert_never
 
@@ -58,14 +58,11 @@ from cnngen.ops import (
     Upsample,
     UpsampleBilinear,
 )
-from cnngen.plan.layout import Layout
+from cnngen.plan.layout import Layout, Scratch
 from cnngen.plan.memory import View
 from cnngen.plan.phases import phase_view
 from cnngen.plan.rearrange import copies, padded_parts
 from cnngen.plan.steps import Lowered
-
-Scratch = Callable[[int], View]
-"""Room in the arena for so many float32 numbers, for the time of one node."""
 
 STREAMED_IMAGES = 8
 """A dense layer for up to so many images streams its weights; for more it is a matrix product."""

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -15,8 +15,8 @@ from cnngen.backends.cuda.lower import copy, lower
 from cnngen.backends.cuda.target import CudaTarget
 from cnngen.errors import PlanError
 from cnngen.ir import Graph, Node
-from cnngen.plan.layout import Layout, Room, lay_out
-from cnngen.plan.memory import NO_HALO, Halo, View, verify_arena
+from cnngen.plan.layout import ScratchRooms, lay_out
+from cnngen.plan.memory import NO_HALO, Halo, verify_arena
 from cnngen.plan.network_plan import Blob, NetworkPlan, lower_graph, verify_parameters
 
 
@@ -49,7 +49,7 @@ class CudaPlan(NetworkPlan[AnyKernel]):
 def plan_graph(graph: Graph, target: CudaTarget) -> CudaPlan:
     """Plan `graph`, which must be optimised and verified, for `target`."""
     layout = lay_out(graph, _no_halo, converted=target.precision.name == "fp16")
-    scratch = _Scratch(layout, target.precision.element_bytes)
+    scratch = ScratchRooms(layout, target.precision.element_bytes)
     blob = Blob()
     steps = lower_graph(
         graph,
@@ -58,22 +58,8 @@ def plan_graph(graph: Graph, target: CudaTarget) -> CudaPlan:
         lambda node: lower(node, layout, target, scratch.room),
         lambda read, write: copy(read, write, target),
     )
-    views, arena, steps = replace(layout, buffers=tuple(scratch.buffers)).resolve(steps)
+    views, arena, steps = scratch.added().resolve(steps)
     return verify_plan(CudaPlan(graph.name, graph, tuple(steps), views, arena, blob.size, target))
-
-
-class _Scratch:
-    """Adds rooms for partial sums to those of the tensors."""
-
-    def __init__(self, layout: Layout, element_bytes: int) -> None:
-        self.buffers = list(layout.buffers)
-        self._words = 4 // element_bytes
-
-    def room(self, floats: int) -> View:
-        """A view of `floats` float32 numbers, counted in the arena's elements."""
-        size = floats * self._words
-        self.buffers.append(Room((1, 1, 1, size), NO_HALO))
-        return View("arena", len(self.buffers) - 1, 0, (1, 1, 1, size), (size, size, size, 1))
 
 
 def verify_plan(plan: CudaPlan) -> CudaPlan:

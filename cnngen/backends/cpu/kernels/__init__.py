@@ -19,11 +19,13 @@ from cnngen.backends.cpu.kernels.movement import (
 from cnngen.backends.cpu.kernels.pointwise import FillKernel, LrnKernel, PoolKernel, SoftmaxKernel
 from cnngen.backends.cpu.kernels.resize import ResizeKernel
 from cnngen.backends.cpu.kernels.special_convolution import DepthwiseKernel, PlanarConvKernel
+from cnngen.backends.cpu.kernels.winograd import WinogradKernel
 
 AnyKernel = (
     ConvKernel
     | PlanarConvKernel
     | DepthwiseKernel
+    | WinogradKernel
     | PoolKernel
     | ElementwiseKernel
     | FillKernel
@@ -67,6 +69,7 @@ __all__ = [
     "Strip",
     "Tile",
     "UpsampleKernel",
+    "WinogradKernel",
     "even_strips",
     "verify_strips",
 ]

@@ -103,7 +103,8 @@ class ConvKernel(Kernel):
     `outer` are the loops over rows (and images, where those do not merge); `pixels`, those of one row,
     are tiled by the strips of each block. A small image is one row, whose pixels are not evenly
     spaced: tiles then cross its lines. Weights are packed for each group, block and reduction step as
-    `vectors * lanes` channels; the bias for each group and block likewise.
+    `vectors * lanes` channels; the bias for each group and block likewise. The outputs of a group lie
+    `group_output_step` floats behind those of the group before (0: right behind them).
     """
 
     template: ClassVar[str] = "conv2d.c.j2"
@@ -119,6 +120,7 @@ class ConvKernel(Kernel):
     has_bias: bool
     has_residual: bool
     epilogue: Epilogue
+    group_output_step: int = 0
 
     @property
     def label(self) -> str:
@@ -233,6 +235,11 @@ class ConvKernel(Kernel):
     def block_floats(self, block: ChannelBlocks) -> int:
         """Packed weights of one block."""
         return self.taps * block.vectors * self.lanes
+
+    @property
+    def group_output(self) -> int:
+        """From the outputs of one group to those of the next."""
+        return self.group_output_step or self.group_outputs
 
     def weight_offset(self, block: ChannelBlocks) -> int:
         """Where the weights of this set of blocks begin."""
