@@ -28,19 +28,26 @@ RUNNABLE = (*host_isas(), *(f"{name}{EMULATED_SUFFIX}" for name in ISAS if name 
 WARNINGS = ("-Wall", "-Wextra", "-Werror", "-pedantic")
 
 
-def target(isa: str, threads: int = 1) -> Target:
-    """The target `isa`, also one that this machine can only compile for."""
-    return resolve(isa, threads) if isa in RUNNABLE or isa not in ISAS else Target(ISAS[isa], threads)
+def target(isa: str, threads: int = 1, *, fast: bool = False) -> Target:
+    """The target `isa`, also one that this machine can only compile for.
+
+    Without `fast` convolutions are plain sums, which integers make exact.
+    """
+    if isa in RUNNABLE or isa not in ISAS:
+        return resolve(isa, threads, reproducible=not fast)
+    return Target(ISAS[isa], threads, reproducible=not fast)
 
 
-def planned(graph: Graph, isa: str, threads: int = 1) -> Plan:
+def planned(graph: Graph, isa: str, threads: int = 1, *, fast: bool = False) -> Plan:
     """`graph` planned as it is: no pass sees it."""
-    return plan_graph(graph, target(isa, threads))
+    return plan_graph(graph, target(isa, threads, fast=fast))
 
 
-def native(graph: Graph, isa: str = "native", threads: int = 1, flags: Sequence[str] = ()) -> Network:
+def native(
+    graph: Graph, isa: str = "native", threads: int = 1, flags: Sequence[str] = (), *, fast: bool = False
+) -> Network:
     """`graph` planned as it is, compiled (with `flags` behind all others) and loaded."""
-    plan = planned(graph, isa, threads)
+    plan = planned(graph, isa, threads, fast=fast)
     tree = pipeline.sources(plan)
     tree = replace(tree, flags=(*tree.flags, *flags))
     path = library(tree, find_compiler())

@@ -23,6 +23,8 @@ Image = tuple[int, int, int, int]
 
 LEAST_CHANNELS = 8
 """Fewer input channels leave the product too short for the transforms to pay."""
+BLOCKS = (4, 6, 7, 8, 10, 12, 14, 16, 20, 24, 28, 32, 36, 42, 48, 56, 64)
+"""Tiles of a block: multiples of register tiles; beyond them nothing is gained."""
 L2_BYTES = 256 << 10
 """What the stages of a block may leave in L2."""
 FAR_BYTES_A_CYCLE = 12.0
@@ -54,25 +56,24 @@ def choose(op: Conv2D, source: Image, output: Image, target: Target) -> Choice |
     """
     if target.reproducible or not winograd.applies(op) or source[3] < LEAST_CHANNELS:
         return None
-    best = _cheapest(source, output, target.isa.lanes, target.isa.registers, target.threads)
-    direct = (
-        9
-        * source[3]
-        * tiling.tile_channels(
-            output[3], output[2], target.isa.lanes, target.isa.registers, output[0] * output[1], target.threads
-        ).cycles
-    )
-    return best if best.cycles < GAIN * direct else None
+    lanes, registers = target.isa.lanes, target.isa.registers
+    direct = 9 * source[3] * tiling.tile_channels(output[3], output[2], lanes, registers, output[0] * output[1]).cycles
+    # Whether, and which tile, must not depend on the number of threads: results do not.
+    best = _cheapest(tuple(winograd.TRANSFORMS), source, output, lanes, registers, 1)
+    if best.cycles >= GAIN * direct:
+        return None
+    return _cheapest((best.tile,), source, output, lanes, registers, target.threads)
 
 
 @functools.cache
-def _cheapest(source: Image, output: Image, lanes: int, registers: int, threads: int) -> Choice:
+def _cheapest(tiles: tuple[int, ...], source: Image, output: Image, lanes: int, registers: int, threads: int) -> Choice:
+    """The block, and the one of `tiles`, with the least expected time of the busiest thread."""
     candidates = []
-    for tile in winograd.TRANSFORMS:
+    for tile in tiles:
         count = output[0] * math.prod(tiles_of(output, tile))
-        blocks = sorted({min(count, size) for size in range(4, 65)} | {count} if count <= 64 else set(range(4, 65)))
-        candidates += [Choice(tile, block, _cycles(tile, block, count, source[3], output[3], lanes, registers, threads))
-                       for block in blocks]  # fmt: skip
+        for block in sorted({min(size, count) for size in BLOCKS}):
+            cycles = _cycles(tile, block, count, source[3], output[3], lanes, registers, threads)
+            candidates.append(Choice(tile, block, cycles))
     return min(candidates, key=lambda choice: choice.cycles)
 
 
