@@ -64,8 +64,8 @@ def compile(
     `target`: `cpu`, or `cuda-emulated`: the CUDA kernels, run on this machine's CPU to check them.
     `isa`: `scalar`, `sse4.1`, `avx2`, `avx512` or `native`, the best that this machine has. `batch`: images a
     native call, by default 1, or those of the `example`. `threads`: default one for small networks, else all cores;
-    results do not depend on it. `numerics`: `fast`, or `reproducible` for the same bits on every ISA with fused
-    multiply-add.
+    results do not depend on it. `numerics`: `fast`, where 3x3 convolutions may be computed by
+    Winograd's algorithm, or `reproducible`: plain sums, the same bits on every ISA with fused multiply-add.
     `build_dir`: a folder that gets every stage (graph, plan, C sources, command, log, library).
     `cache`: use and fill the cache of libraries. `name`: instead of the spec's.
     `strict`: weights that look wrong (NaN, infinity) are an error instead of a `WeightsWarning`.

@@ -16,7 +16,7 @@ from cnngen.plan.memory import View
 if TYPE_CHECKING:
     import jinja2
 
-RESERVED_NAMES = ("simd", "vector_math")
+RESERVED_NAMES = ("simd", "vector_math", "winograd")
 """Headers that every network for a CPU has: one of its own by that name would replace them."""
 
 

@@ -45,7 +45,10 @@ def compile_(
     batch: BatchOption = 1,
     threads: ThreadsOption = None,
     numerics: Annotated[
-        str, typer.Option("--numerics", help="fast, or reproducible: the same bits on every ISA with FMA.")
+        str,
+        typer.Option(
+            "--numerics", help="fast (Winograd for 3x3), or reproducible: the same bits on every ISA with FMA."
+        ),
     ] = "fast",
     tune: Annotated[bool, typer.Option("--tune", help="Choose kernels by measuring them.")] = False,
     emit_only: Annotated[bool, typer.Option("--emit-only", help="Write the C sources, do not compile them.")] = False,

@@ -68,7 +68,7 @@ def _is_nothing(code: LayerCode) -> bool:
 
 @dataclass(frozen=True)
 class Occupied:
-    """A piece of the arena from step `first` to step `last`, in bytes; `tensors` lie in it."""
+    """A piece of the arena from step `first` to step `last`, in bytes; `tensors` (or scratch memory) lie in it."""
 
     tensors: tuple[str, ...]
     first: int
@@ -103,6 +103,10 @@ def timeline(plan: Plan) -> Timeline:
     for name, view in sorted(plan.views.items(), key=lambda item: item[0] not in plan.graph.placements):
         if view.space == "arena":
             tensors[view.index].append(name)
+    for step in plan.steps:
+        for call in step.calls:
+            if call.scratch:
+                tensors[call.scratch.index].append(f"scratch of {step.node}")
     return Timeline(
         steps=tuple(step.node for step in plan.steps),
         occupied=tuple(

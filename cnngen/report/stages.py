@@ -50,6 +50,7 @@ def plan_text(plan: AnyPlan) -> str:
         for call in step.calls:
             reads = ", ".join(f"{v.space} {v.index} + {v.offset}" for v in call.reads)
             write = f"{call.write.space} {call.write.index} + {call.write.offset}"
+            write += f", scratch {call.scratch.space} {call.scratch.index}" if call.scratch else ""
             lines.append(f"  {symbols[call.kernel]}: {reads or 'nothing'} -> {write}")
     return "\n".join(lines) + "\n"
 

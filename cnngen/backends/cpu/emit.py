@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from cnngen.backends.cpu.kernels import AnyKernel
+from cnngen.backends.cpu.kernels import AnyKernel, WinogradKernel
 from cnngen.backends.cpu.plan import Plan
 from cnngen.backends.cpu.wrap import wrap
 from cnngen.backends.sources import SourceTree
@@ -78,13 +78,16 @@ def emit(plan: Plan, blob: Array, version: str) -> SourceTree:
         "simd.h": header(f"c/simd/{plan.target.header}"),
         "vector_math.h": header("c/simd/vector_math.h"),
     }
+    winograd = any(isinstance(kernel, WinogradKernel) for kernel in symbols)
+    if winograd:
+        files["winograd.h"] = header("c/simd/winograd.h")
     units = [f"{name}.c"]
     for symbol, text in texts.items():
         files[f"kernels/{symbol}.c"] = text
     for number, steps in enumerate(partition(plan, symbols, texts)):
         used = list(dict.fromkeys(call.symbol for step in steps for call in step.calls))
         unit = f"{name}_steps_{number}.c"
-        files[unit] = render("steps.c.j2", context | {"kernels": used, "steps": steps})
+        files[unit] = render("steps.c.j2", context | {"kernels": used, "steps": steps, "winograd": winograd})
         units.append(unit)
     blobs: dict[str, Array] = {}
     if plan.blob_floats:

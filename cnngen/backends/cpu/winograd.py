@@ -29,6 +29,10 @@ L2_BYTES = 256 << 10
 """What the stages of a block may leave in L2."""
 FAR_BYTES_A_CYCLE = 12.0
 """Filters that do not fit beside that come from L3 at this rate (one core)."""
+L3_BYTES = 16 << 20
+"""Of filters; more than that comes from memory."""
+MEMORY_BYTES_A_CYCLE = 4.0
+"""A core's share of the bandwidth of memory."""
 TRANSFORM_CYCLES = {2: (28.0, 20.0), 4: (110.0, 85.0)}
 """Cycles for a vector of channels of a tile: of the inputs, of the results. Loads and stores count as much as sums."""
 GAIN = 0.9
@@ -88,7 +92,8 @@ def _cycles(
     transforms = block * (inputs * -(-channels // lanes) + outputs * -(-filters // lanes))
     held = 4 * elements * block * (channels + filters)
     weights = 4 * elements * channels * filters
-    far = weights / FAR_BYTES_A_CYCLE if held + weights > L2_BYTES else 0.0
+    rate = FAR_BYTES_A_CYCLE if weights <= L3_BYTES else MEMORY_BYTES_A_CYCLE
+    far = weights / rate if held + weights > L2_BYTES else 0.0
     if held > L2_BYTES:
         far += 2 * (held - L2_BYTES) / FAR_BYTES_A_CYCLE
     return -(-blocks // threads) * (max(product, far) + 0.25 * far + transforms)
