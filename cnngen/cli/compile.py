@@ -47,7 +47,7 @@ def compile_(
     numerics: Annotated[
         str,
         typer.Option(
-            "--numerics", help="fast (Winograd for 3x3), or reproducible: the same bits on every ISA with FMA."
+            "--numerics", help="fast (3x3 by Winograd), or reproducible: the same bits on every FMA ISA."
         ),
     ] = "fast",
     tune: Annotated[bool, typer.Option("--tune", help="Choose kernels by measuring them.")] = False,
