@@ -7,12 +7,14 @@ is overwritten too early, changes the result.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import pytest
 
 from cnngen.backends.cpu.halo import halo_of
 from cnngen.backends.cpu.plan import Plan
+from cnngen.backends.cpu.target import ISAS, Target
 from cnngen.errors import PlanError
 from cnngen.ir import Graph
 from cnngen.ops import Add, Concat, Conv2D, Dense, Flatten, GlobalPool2D, Identity, Pool2D, Transpose
@@ -26,6 +28,9 @@ from tests.native import native, planned
 SAME = Conv2D(4, (3, 3), padding=SAME3)
 POINTWISE = Conv2D(4, (1, 1))
 SHAPE = (1, 6, 7, 4)
+
+HALO = partial(halo_of, target=Target(ISAS["avx2"], reproducible=True))
+"""Of direct convolutions."""
 
 
 def net(shape: tuple[int, ...] = SHAPE) -> Builder:
@@ -74,7 +79,7 @@ def room(layout: Layout, name: str) -> tuple[int, int, int, int]:
 def test_a_convolution_needs_the_padding_that_its_windows_reach(op: Conv2D, halo: tuple[int, int, int, int]) -> None:
     builder = net()
     graph = builder.graph(builder.add(op, "x"))
-    assert halo_of(graph, graph.nodes[0]) == halo
+    assert HALO(graph, graph.nodes[0]) == halo
 
 
 def test_a_buffer_has_the_largest_halo_of_its_readers_on_each_side() -> None:
@@ -84,7 +89,7 @@ def test_a_buffer_has_the_largest_halo_of_its_readers_on_each_side() -> None:
     high = builder.add(Conv2D(4, (3, 3), padding=(0, 1, 2, 0)), a)
     pooled = builder.add(Pool2D("max", (2, 2), (2, 2)), a)
     graph = builder.graph(low, high, pooled)
-    assert room(lay_out(graph, halo_of), a) == (2, 1, 2, 1)
+    assert room(lay_out(graph, HALO), a) == (2, 1, 2, 1)
     run(graph)
 
 
@@ -92,7 +97,7 @@ def test_an_input_with_a_halo_is_staged_and_one_without_is_read_in_place() -> No
     builder = Builder({"padded": SHAPE, "plain": SHAPE}, weights="integers")
     a, b = builder.add(SAME, "padded"), builder.add(POINTWISE, "plain")
     graph = builder.graph(a, b)
-    layout = lay_out(graph, halo_of)
+    layout = lay_out(graph, HALO)
     assert layout.staged == {"padded"}
     assert room(layout, "padded") == (1, 1, 1, 1)
     assert layout.views["plain"] == View.packed("input", 1, graph.types["plain"])
@@ -103,7 +108,7 @@ def test_the_residual_operand_needs_no_halo() -> None:
     builder = net()
     a, b = builder.add(POINTWISE, "x"), builder.add(POINTWISE, "x")
     graph = builder.graph(builder.add(Conv2D(4, (3, 3), padding=SAME3, residual=True), a, b))
-    layout = lay_out(graph, halo_of)
+    layout = lay_out(graph, HALO)
     assert room(layout, a) == (1, 1, 1, 1)
     assert room(layout, b) == NO_HALO
     run(graph)
@@ -129,7 +134,7 @@ def test_flatten_and_identity_of_a_dense_tensor_are_views() -> None:
     flat = builder.add(Flatten(), same)
     builder.add(Dense(3), flat)
     graph = builder.graph()
-    layout = lay_out(graph, halo_of)
+    layout = lay_out(graph, HALO)
     assert layout.aliases == {same, flat}
     assert layout.views[flat].shape == (1, 1, 1, 6 * 7 * 4)
     assert (layout.views[flat].space, layout.views[flat].offset) == (layout.views[a].space, layout.views[a].offset)
@@ -159,7 +164,7 @@ def test_a_flatten_is_a_copy_where_the_elements_do_not_lie_in_its_order(build: C
     builder = net()
     names = build(builder)
     graph = builder.graph(builder.add(Dense(3), names[0]), *names[1:])
-    assert names[0] not in lay_out(graph, halo_of).aliases
+    assert names[0] not in lay_out(graph, HALO).aliases
     run(graph)
 
 
@@ -168,7 +173,7 @@ def test_a_flatten_of_one_pixel_or_one_channel_is_a_view_in_any_order(shape: tup
     builder = net(shape)
     flat = builder.add(Flatten("chw"), "x")
     graph = builder.graph(builder.add(Dense(3), flat))
-    assert flat in lay_out(graph, halo_of).aliases
+    assert flat in lay_out(graph, HALO).aliases
     run(graph)
 
 
@@ -180,7 +185,7 @@ def test_producers_write_into_their_slice_of_a_concatenation() -> None:
     parts = [builder.add(Conv2D(count, (1, 1)), "x") for count in (3, 1, 5)]
     joined = builder.add(Concat(), *parts)
     graph = elide_concat(builder.graph(builder.add(SAME, joined)))
-    layout = lay_out(graph, halo_of)
+    layout = lay_out(graph, HALO)
     assert room(layout, joined) == (1, 1, 1, 1)
     first = 0
     for name, count in zip(parts, (3, 1, 5), strict=True):
@@ -214,7 +219,7 @@ def test_concatenations_nest_as_in_a_densenet() -> None:
         state = builder.add(Concat(), state, new, name=f"state{number}")
         states.append(state)
     graph = elide_concat(builder.graph(builder.add(GlobalPool2D("max"), state)))
-    layout = lay_out(graph, halo_of)
+    layout = lay_out(graph, HALO)
     host = layout.views["state2"]
     assert [layout.views[name] for name in states] == [host.slice_channels(0, count) for count in (6, 8, 10)]
     assert layout.views["new2"] == host.slice_channels(8, 2)
@@ -249,7 +254,7 @@ def test_an_output_is_computed_in_the_callers_array() -> None:
     builder = net()
     a = builder.add(POINTWISE, "x")
     graph = builder.graph(builder.add(RELU, a))
-    layout = lay_out(graph, halo_of)
+    layout = lay_out(graph, HALO)
     assert layout.views[graph.outputs[0]] == View.packed("output", 0, graph.types[graph.outputs[0]])
     assert not layout.copied_outputs
     assert len(run(graph).steps) == 2
@@ -259,7 +264,7 @@ def test_an_output_that_others_read_is_read_from_the_callers_array() -> None:
     builder = net()
     a = builder.add(POINTWISE, "x")
     graph = builder.graph(a, builder.add(Conv2D(3, (2, 2)), a))
-    layout = lay_out(graph, halo_of)
+    layout = lay_out(graph, HALO)
     assert layout.views[a].space == "output"
     plan = run(graph)
     assert plan.steps[1].calls[0].reads[0].space == "output"
@@ -269,7 +274,7 @@ def test_an_output_with_a_halo_is_copied_at_the_end() -> None:
     builder = net()
     a = builder.add(POINTWISE, "x", name="a")
     graph = builder.graph(a, builder.add(SAME, a, name="b"))
-    layout = lay_out(graph, halo_of)
+    layout = lay_out(graph, HALO)
     assert layout.copied_outputs == {0}
     plan = run(graph)
     assert steps(plan)[-1] == "output a"
@@ -280,7 +285,7 @@ def test_an_output_named_twice_is_computed_once_and_copied() -> None:
     builder = net()
     a = builder.add(POINTWISE, "x", name="a")
     graph = builder.graph(a, a, a)
-    assert lay_out(graph, halo_of).copied_outputs == {1, 2}
+    assert lay_out(graph, HALO).copied_outputs == {1, 2}
     assert steps(run(graph)) == ["conv2d a", "output a", "output a"]
 
 
@@ -289,7 +294,7 @@ def test_an_input_that_is_an_output_is_copied(padded: bool) -> None:
     builder = net()
     a = builder.add(SAME if padded else POINTWISE, "x")
     graph = builder.graph("x", a, "x")
-    layout = lay_out(graph, halo_of)
+    layout = lay_out(graph, HALO)
     assert layout.copied_outputs == {0, 2}
     assert layout.staged == ({"x"} if padded else set())
     run(graph)
@@ -301,7 +306,7 @@ def test_outputs_that_view_one_tensor_share_its_first_array() -> None:
     flat = builder.add(Flatten(), a, name="flat")
     for outputs in ((flat, a), (a, flat), (flat, flat), (flat,)):
         graph = builder.graph(*outputs)
-        layout = lay_out(graph, halo_of)
+        layout = lay_out(graph, HALO)
         assert layout.views[a].space == "output"
         assert layout.copied_outputs == set(range(1, len(outputs)))
         run(graph)
@@ -311,7 +316,7 @@ def test_an_input_that_is_flattened_into_an_output_is_copied() -> None:
     builder = net()
     builder.add(Flatten(), "x", name="flat")
     graph = builder.graph("flat")
-    assert lay_out(graph, halo_of).copied_outputs == {0}
+    assert lay_out(graph, HALO).copied_outputs == {0}
     assert steps(run(graph)) == ["output flat"]
 
 
