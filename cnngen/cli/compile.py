@@ -46,9 +46,7 @@ def compile_(
     threads: ThreadsOption = None,
     numerics: Annotated[
         str,
-        typer.Option(
-            "--numerics", help="fast (3x3 by Winograd), or reproducible: the same bits on every FMA ISA."
-        ),
+        typer.Option("--numerics", help="fast (3x3 by Winograd), or reproducible: the same bits on every FMA ISA."),
     ] = "fast",
     tune: Annotated[bool, typer.Option("--tune", help="Choose kernels by measuring them.")] = False,
     emit_only: Annotated[bool, typer.Option("--emit-only", help="Write the C sources, do not compile them.")] = False,
