@@ -31,6 +31,9 @@ from cnngen.ops import (
     Div,
     Elementwise,
     GlobalPool2D,
+    GroupNorm,
+    InstanceNorm,
+    LayerNorm,
     LogSoftmax,
     Maximum,
     Minimum,
@@ -160,6 +163,9 @@ def _case(node: Node, types: Sequence[TensorType], rng: np.random.Generator) -> 
             return IntegerCase(
                 (_integers(types[0].shape, LARGEST, rng),), dict(node.weights), "bound", "rounds scale and shift"
             )
+        case InstanceNorm() | GroupNorm() | LayerNorm():
+            inputs = (_integers(types[0].shape, LARGEST, rng),)
+            return IntegerCase(inputs, dict(node.weights), "bound", "divides by a deviation")
         case LRN():
             return IntegerCase((_integers(types[0].shape, LARGEST, rng),), {}, "bound", "a power of a sum")
         case Softmax() | LogSoftmax():

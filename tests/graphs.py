@@ -45,7 +45,10 @@ from cnngen.ops import (
     Div,
     Flatten,
     GlobalPool2D,
+    GroupNorm,
     Identity,
+    InstanceNorm,
+    LayerNorm,
     LogSoftmax,
     Maximum,
     Mul,
@@ -423,6 +426,27 @@ def every_activation() -> Graph:
     return net.graph()
 
 
+def normalised() -> Graph:
+    """A ConvNeXt block (Liu et al., 2022), then instance and group normalisation as in networks that paint."""
+    net = Builder((2, 6, 7, 3), name="normalised")
+    stem = net.add(Conv2D(12, (2, 2), (2, 2)), "x", name="stem")
+    net.add(Conv2D(12, (3, 3), padding=SAME3, groups=12))
+    net.add(LayerNorm(1e-6))
+    net.add(Conv2D(20, (1, 1)))
+    net.add(Activate(Activation("gelu")))
+    net.add(Conv2D(12, (1, 1)), name="narrow")
+    body = net.add(Add(), "narrow", stem, name="body")
+    net.add(InstanceNorm(), body)
+    net.add(RELU)
+    net.add(Conv2D(9, (3, 3), padding=SAME3, use_bias=False))
+    net.add(GroupNorm(groups=3))
+    net.add(Activate(Activation("silu")), name="painted")
+    net.add(LayerNorm(axes="image"))
+    net.add(Flatten())
+    net.add(LayerNorm(scale=False))
+    return net.graph(net.add(Dense(4), name="scores"), "painted")
+
+
 def elementary() -> Graph:
     """A mixture's likelihood by hand: elementary functions fused behind what they follow, and on their own."""
     net = Builder((1, 4, 5, 6), name="elementary")
@@ -458,6 +482,7 @@ EXAMPLES: dict[str, Callable[[], Graph]] = {
         ceil_pools,
         every_activation,
         elementary,
+        normalised,
     )
 }
 """Small networks by name, for tests over all of them."""

@@ -267,6 +267,54 @@ class BatchNorm(Layer, kind="batch_norm"):
         return ops.BatchNorm(self.epsilon)
 
 
+class StatisticsNorm(Layer):
+    """Base of the normalisations by the input's own mean and variance."""
+
+    epsilon: float = Field(1e-5, ge=0, description="Added to the variance")
+    scale: bool = Field(True, description="Whether the result is multiplied by gamma")
+    center: bool = Field(True, description="Whether beta is added to it")
+
+
+class InstanceNorm(StatisticsNorm, kind="instance_norm"):
+    """Each channel of each image less its mean, over its deviation, times gamma plus beta.
+
+    ``gamma (x - mean) / sqrt(variance + epsilon) + beta``, mean and variance over height and width (Ulyanov, Vedaldi
+    and Lempitsky, 2016). Becomes `ops.InstanceNorm`. Weights: `gamma` unless `scale: false`, `beta` unless
+    `center: false`.
+    """
+
+    def lower(self, inputs: Types, options: Options) -> ops.InstanceNorm:
+        return ops.InstanceNorm(self.epsilon, self.scale, self.center)
+
+
+class GroupNorm(StatisticsNorm, kind="group_norm"):
+    """Groups of neighbouring channels of each image less their mean, over their deviation, times gamma plus beta.
+
+    ``gamma (x - mean) / sqrt(variance + epsilon) + beta``, mean and variance over height, width and the channels of a
+    group (Wu and He, 2018); gamma and beta have a value for each channel. Becomes `ops.GroupNorm`. Weights: `gamma`
+    unless `scale: false`, `beta` unless `center: false`.
+    """
+
+    groups: Count = Field(description="Number of groups, which divides the channels")
+
+    def lower(self, inputs: Types, options: Options) -> ops.GroupNorm:
+        return ops.GroupNorm(self.epsilon, self.scale, self.center, groups=self.groups)
+
+
+class LayerNorm(StatisticsNorm, kind="layer_norm"):
+    """The channels of each pixel, or the whole image, less their mean, over their deviation, times gamma plus beta.
+
+    ``gamma (x - mean) / sqrt(variance + epsilon) + beta`` (Ba, Kiros and Hinton, 2016). Over the channels gamma and
+    beta have a value for each of them, over the image one for each of its elements. Becomes `ops.LayerNorm`.
+    Weights: `gamma` unless `scale: false`, `beta` unless `center: false`.
+    """
+
+    axes: Literal["channels", "image"] = Field("channels", description="channels, or image: height, width and channels")
+
+    def lower(self, inputs: Types, options: Options) -> ops.LayerNorm:
+        return ops.LayerNorm(self.epsilon, self.scale, self.center, axes=self.axes)
+
+
 class LRN(Layer, kind="lrn"):
     """Local response normalisation: each element divided by a power of those in neighbouring channels.
 

@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 
 from cnngen.ir import Array
-from cnngen.ops import Conv2D, Conv2DTranspose, Dense, Op, PRelu
+from cnngen.ops import Conv2D, Conv2DTranspose, Dense, LayerNorm, Op, PRelu
 
 Format = Literal["keras", "torch"]
 Shape = tuple[int, ...]
@@ -39,6 +39,8 @@ def layouts(op: Op, role: str, shape: Shape, source: Format) -> list[Layout]:
     if isinstance(op, PRelu):
         shared = Layout((1,), lambda array: np.broadcast_to(array, shape))
         return [same, shared if source == "torch" else Layout((1, 1, *shape), lambda array: array.reshape(shape))]
+    if isinstance(op, LayerNorm) and len(shape) == 3 and source == "torch":
+        return [Layout((shape[2], *shape[:2]), lambda array: array.transpose(1, 2, 0))]
     if role != "weight" or not isinstance(op, Conv2D | Conv2DTranspose | Dense):
         return [same]
     if isinstance(op, Dense):

@@ -16,6 +16,7 @@ from cnngen.ops.rearrange import ChannelShuffle, DepthToSpace, SpaceToDepth
 from cnngen.ops.resize import Resize, resized
 from cnngen.ops.shape import Concat, Flatten, Identity, Movement, Reshape, Transpose, Upsample
 from cnngen.ops.softmax import LogSoftmax, Softmax
+from cnngen.ops.statistics_norm import GroupNorm, InstanceNorm, LayerNorm, StatisticsNorm
 
 Op = (
     Conv2D
@@ -27,6 +28,9 @@ Op = (
     | PRelu
     | BatchNorm
     | LRN
+    | InstanceNorm
+    | GroupNorm
+    | LayerNorm
     | Add
     | Sub
     | Mul
@@ -74,7 +78,10 @@ __all__ = [
     "Field",
     "Flatten",
     "GlobalPool2D",
+    "GroupNorm",
     "Identity",
+    "InstanceNorm",
+    "LayerNorm",
     "LogSoftmax",
     "Maximum",
     "Minimum",
@@ -89,6 +96,7 @@ __all__ = [
     "Resize",
     "Softmax",
     "SpaceToDepth",
+    "StatisticsNorm",
     "Sub",
     "Table",
     "Transpose",

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cnngen.ir import Array, TensorType
+from cnngen.ops.activation import Activation, activated
 from cnngen.ops.base import UNIT_ROUNDOFF, Bound, Cost, Op, Types, Weights, parameters, require_rank
 from cnngen.ops.function import EXP_ROUNDINGS, LOG_ROUNDINGS
 
@@ -18,10 +19,11 @@ class BatchNorm(Op):
 
     Source: Ioffe and Szegedy, Batch Normalization, 2015, algorithm 2. Weights of shape (channels):
     `gamma`, `beta`, `mean`, `variance`. Folded into a convolution in front of it where there is one;
-    else computed as ``scale x + shift`` with scale and shift rounded to float32 at compile time.
+    else computed as ``scale x + shift`` with scale and shift rounded to float32 at compile time, then the activation.
     """
 
     epsilon: float = 1e-5
+    activation: Activation | None = None
 
     @property
     def kind(self) -> str:
@@ -35,16 +37,19 @@ class BatchNorm(Op):
         return inputs[0]
 
     def cost(self, inputs: Types, output: TensorType) -> Cost:
-        return Cost(other=2 * output.elements, params=parameters(self.weight_shapes(inputs)))
+        activation = self.activation.rule.operations if self.activation else 0
+        return Cost(other=(2 + activation) * output.elements, params=parameters(self.weight_shapes(inputs)))
 
     def evaluate(self, inputs: Sequence[Array], weights: Weights) -> Array:
         scale, shift = self.affine(weights)
-        return np.asarray(inputs[0] * scale + shift)
+        value = np.asarray(inputs[0] * scale + shift)
+        return self.activation.evaluate(value) if self.activation else value
 
     def bound(self, inputs: Sequence[Array], weights: Weights) -> Bound:
         scale, shift = self.affine(weights)
         # Two roundings of the folded constants, one of the product, one of the sum.
-        return Bound.of_sum(self.evaluate(inputs, weights), np.abs(inputs[0]) * np.abs(scale) + np.abs(shift), 4)
+        magnitude = np.abs(inputs[0]) * np.abs(scale) + np.abs(shift)
+        return activated(Bound.of_sum(inputs[0] * scale + shift, magnitude, 4), self.activation)
 
     def affine(self, weights: Weights) -> tuple[Array, Array]:
         """Scale and shift of each channel, in float64."""

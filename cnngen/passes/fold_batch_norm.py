@@ -51,7 +51,7 @@ def _folded(layer: Node | None, norm: Node, op: BatchNorm) -> Node | None:
         return None
     return Node(
         norm.name,
-        replace(layer.op, use_bias=True),
+        replace(layer.op, use_bias=True, activation=op.activation),
         layer.inputs,
         MappingProxyType({"weight": weight, "bias": bias}),
         layer.source,

@@ -1,8 +1,9 @@
 """Fuses activations and residual additions into the layer in front of them.
 
 Before: any verified graph; batch norms are folded already, since one in between would hide the layer.
-After: no Activate reads a Conv2D, Conv2DTranspose, Dense or elementwise op without activation that nothing else
-reads; no Add of two tensors of one shape reads a Conv2D or Conv2DTranspose without epilogue that nothing else reads.
+After: no Activate reads a Conv2D, Conv2DTranspose, Dense, elementwise op or normalisation (other than LRN) without
+activation that nothing else reads; no Add of two tensors of one shape reads a Conv2D or Conv2DTranspose without
+epilogue that nothing else reads.
 Order within an epilogue is bias, residual, activation. A fused node stands where its last node stood
 and carries that node's name, so that readers stay as they are and its inputs are computed before
 it; its source is the first node's.
@@ -14,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from cnngen.ir import Graph, Node, TensorType
-from cnngen.ops import Activate, Add, Conv2D, Conv2DTranspose, Dense, Elementwise
+from cnngen.ops import Activate, Add, BatchNorm, Conv2D, Conv2DTranspose, Dense, Elementwise, StatisticsNorm
 from cnngen.passes.rewrite import rebuilt, uses
 
 
@@ -43,7 +44,7 @@ def _fused(
         first = private.get(node.inputs[0])
         if (
             first is None
-            or not isinstance(first.op, Conv2D | Conv2DTranspose | Dense | Elementwise)
+            or not isinstance(first.op, Conv2D | Conv2DTranspose | Dense | Elementwise | BatchNorm | StatisticsNorm)
             or first.op.activation is not None
         ):
             return None

@@ -19,7 +19,10 @@ from cnngen.ops import (
     Elementwise,
     Flatten,
     GlobalPool2D,
+    GroupNorm,
     Identity,
+    InstanceNorm,
+    LayerNorm,
     LogSoftmax,
     Op,
     Pad,
@@ -61,6 +64,12 @@ def describe(op: Op, inputs: tuple[TensorType, ...]) -> str:
             return f"{op.kind}{broadcast}{epilogue(op.activation)}"
         case Activate():
             return activation(op.activation)
+        case BatchNorm() | InstanceNorm():
+            return f"{op.kind}{epilogue(op.activation)}"
+        case GroupNorm():
+            return f"{op.kind} g{op.groups}{epilogue(op.activation)}"
+        case LayerNorm():
+            return f"{op.kind} over {op.axes}{epilogue(op.activation)}"
         case LRN():
             return f"lrn over {op.size}"
         case Reshape():
@@ -83,7 +92,7 @@ def describe(op: Op, inputs: tuple[TensorType, ...]) -> str:
             return f"{op.kind} {op.block}"
         case ChannelShuffle():
             return f"{op.kind} g{op.groups}"
-        case GlobalPool2D() | BatchNorm() | PRelu() | Concat() | Identity() | Softmax() | LogSoftmax():
+        case GlobalPool2D() | PRelu() | Concat() | Identity() | Softmax() | LogSoftmax():
             return op.kind
         case _:
             assert_never(op)

@@ -26,6 +26,9 @@ from cnngen.ops import (
     Elementwise,
     Flatten,
     GlobalPool2D,
+    GroupNorm,
+    InstanceNorm,
+    LayerNorm,
     LogSoftmax,
     Maximum,
     Minimum,
@@ -329,6 +332,41 @@ FUNCTIONS = (
     Activation("swish", 1.702),
 )
 """Every activation function."""
+
+
+def norms() -> Graph:
+    """Sets of every form: channels that fill no vector, one pixel, wide groups; far from zero; into slice and halo."""
+    net = Builder(
+        {"x": (2, 5, 6, 12), "odd": (2, 3, 4, 21), "wide": (2, 2, 3, 131), "pixel": (2, 1, 1, 38), "v": (2, 37)},
+        name="norms",
+    )
+    cases: dict[str, tuple[str, Op]] = {
+        "instance": ("odd", InstanceNorm()),
+        "instance_wide": ("wide", InstanceNorm(center=False, activation=RELU)),
+        "instance_pixel": ("pixel", InstanceNorm()),
+        "group": ("x", GroupNorm(groups=3)),
+        "group_odd": ("odd", GroupNorm(groups=7, activation=Activation("silu"))),
+        "group_many": ("wide", GroupNorm(scale=False, groups=131)),
+        "group_one": ("wide", GroupNorm(groups=1)),
+        "group_pixel": ("pixel", GroupNorm(groups=2)),
+        "channels": ("x", LayerNorm()),
+        "channels_odd": ("odd", LayerNorm(activation=Activation("gelu"))),
+        "channels_wide": ("wide", LayerNorm(scale=False)),
+        "image": ("odd", LayerNorm(axes="image")),
+        "image_wide": ("wide", LayerNorm(axes="image", activation=RELU)),
+        "image_pixel": ("pixel", LayerNorm(axes="image")),
+        "features": ("v", LayerNorm()),
+        "batch": ("odd", BatchNorm(activation=RELU)),
+    }
+    out = [net.add(op, source, name=name) for name, (source, op) in cases.items()]
+    inner = net.add(GroupNorm(groups=4), "x", name="inner")
+    out.append(net.add(Conv2D(4, (3, 3), padding=(1, 2, 0, 1)), inner, name="convolved"))
+    half = net.add(InstanceNorm(), "x", name="half")
+    rest = net.add(LayerNorm(), inner, name="rest")
+    out.append(net.add(Concat(), half, rest, name="joined"))
+    return net.graph(*out)
+
+
 ELEMENTARY = (
     *(Activation(function) for function in ("exp", "log", "sqrt", "reciprocal", "square", "erf")),
     *(Activation(function) for function in ("abs", "neg", "floor", "ceil", "round", "sign")),
@@ -378,6 +416,7 @@ EDGES = (
     resizing,
     vectors_and_pointwise,
     broadcasting,
+    norms,
     activations,
 )
 NETWORKS: dict[str, Callable[[], Graph]] = {build.__name__: build for build in (*EDGES, other_ops)}

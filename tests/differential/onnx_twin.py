@@ -28,7 +28,10 @@ from cnngen.ops import (
     Elementwise,
     Flatten,
     GlobalPool2D,
+    GroupNorm,
     Identity,
+    InstanceNorm,
+    LayerNorm,
     LogSoftmax,
     Pad,
     Pool2D,
@@ -174,7 +177,12 @@ class _Builder:
                 names = [
                     self.constant(f"{out}/{role}", weights[role]) for role in ("gamma", "beta", "mean", "variance")
                 ]
-                self.emit("BatchNormalization", [inputs[0], *names], out, epsilon=op.epsilon)
+                result = out if op.activation is None else f"{out}/linear"
+                self.emit("BatchNormalization", [inputs[0], *names], result, epsilon=op.epsilon)
+                if op.activation is not None:
+                    self.activate(op.activation, result, out)
+            case InstanceNorm() | GroupNorm() | LayerNorm():
+                self.activate(op.activation, self.statistics_norm(op, node), out)
             case LRN():
                 self.lrn(op, inputs[0], out)
             case Concat():
@@ -330,6 +338,37 @@ class _Builder:
         ones = self.emit("Pad", [self.constant(f"{out}/ones", inside), pads.name, fill], f"{out}/inside")
         share = self.emit(kind, [ones], f"{out}/share", **window)
         self.emit("Div", [self.emit(kind, [padded], f"{out}/mean", **window), share], out)
+
+    def statistics_norm(self, op: InstanceNorm | GroupNorm | LayerNorm, node: Node) -> str:
+        """ONNX has scale and bias always; over a group they are its instance normalisation's, here all one and zero."""
+        shape, out = self.graph.types[node.inputs[0]].shape, node.name
+        affine = op.affine_shape(shape)
+        gamma = np.broadcast_to(node.weights.get("gamma", np.ones(())), affine)
+        beta = np.broadcast_to(node.weights.get("beta", np.zeros(())), affine)
+        image = len(shape) == 4
+        if isinstance(op, LayerNorm) and (op.axes == "image" or not image):
+            arrays = [a.transpose(2, 0, 1) if len(affine) == 3 else a for a in (gamma, beta)]
+            names = [self.constant(f"{out}/{role}", a) for role, a in zip(("gamma", "beta"), arrays, strict=True)]
+            return self.emit(
+                "LayerNormalization", [node.inputs[0], *names], f"{out}/normal", axis=1, epsilon=op.epsilon
+            )
+        if isinstance(op, LayerNorm):
+            names = [self.constant(f"{out}/gamma", gamma), self.constant(f"{out}/beta", beta)]
+            last = self.emit("Transpose", [node.inputs[0]], f"{out}/nhwc", perm=TO_NHWC)
+            last = self.emit("LayerNormalization", [last, *names], f"{out}/moved", axis=-1, epsilon=op.epsilon)
+            return self.emit("Transpose", [last], f"{out}/normal", perm=TO_NCHW)
+        groups = op.groups if isinstance(op, GroupNorm) else shape[-1]
+        back = (0, shape[3], shape[1], shape[2]) if image else (0, shape[1])
+        for name, sizes in (("grouped", (0, groups, -1)), ("whole", back)):
+            self.initializers.append(numpy_helper.from_array(np.array(sizes, np.int64), f"{out}/{name}_shape"))
+        grouped = self.emit("Reshape", [node.inputs[0], f"{out}/grouped_shape"], f"{out}/grouped")
+        one = [self.constant(f"{out}/ones", np.ones(groups)), self.constant(f"{out}/zeros", np.zeros(groups))]
+        normal = self.emit("InstanceNormalization", [grouped, *one], f"{out}/by_groups", epsilon=op.epsilon)
+        whole = self.emit("Reshape", [normal, f"{out}/whole_shape"], f"{out}/whole")
+        column = (-1, 1, 1) if image else (-1,)
+        scale = self.constant(f"{out}/gamma", gamma.reshape(column))
+        scaled = self.emit("Mul", [whole, scale], f"{out}/scaled")
+        return self.emit("Add", [scaled, self.constant(f"{out}/beta", beta.reshape(column))], f"{out}/normal")
 
     def lrn(self, op: LRN, x: str, out: str) -> None:
         if op.size % 2 and op.beta > 0 and op.alpha > 0:

@@ -42,7 +42,10 @@ from cnngen.ops import (
     Div,
     Flatten,
     GlobalPool2D,
+    GroupNorm,
     Identity,
+    InstanceNorm,
+    LayerNorm,
     LogSoftmax,
     Maximum,
     Minimum,
@@ -207,6 +210,10 @@ def pointwise() -> Graph:
     for c, function in zip(CHANNELS, ("sigmoid", "tanh", "hard_swish", "silu", "leaky_relu", "relu6"), strict=False):
         out.append(net.add(Activate(Activation(function, 0.25)), f"c{c}"))
         out.append(net.add(BatchNorm(0.5), f"c{CHANNELS[-1 - CHANNELS.index(c)]}"))
+    for c, groups in zip(CHANNELS, (1, 2, 1, 5, 7, 4, 3, 5, 2, 17, 31, 11), strict=True):
+        out.append(net.add(GroupNorm(groups=groups, activation=FUSED if c % 2 else None), f"c{c}"))
+        norm = LayerNorm(axes="image" if c % 3 else "channels", scale=c % 4 != 1, center=c % 4 != 2)
+        out.append(net.add(norm if c % 5 else InstanceNorm(activation=FUSED), f"c{c}"))
     for c, axes in ((5, (0, 3, 1, 2)), (7, (0, 2, 1, 3)), (9, (0, 3, 2, 1)), (3, (0, 2, 3, 1))):
         out.append(net.add(Transpose(axes), f"c{c}"))
     out += [net.add(Flatten("chw"), "c17"), net.add(Flatten("hwc"), "c15"), net.add(Identity(), "c16")]

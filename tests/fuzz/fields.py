@@ -165,6 +165,8 @@ NUMBERS: dict[tuple[str, str], tuple[float, ...]] = {
     ("celu", "alpha"): (1.0, 0.25, 3.0),
     ("swish", "beta"): (1.0, 1.702, 0.5, -0.25),
     ("batch_norm", "epsilon"): (1e-5, 1e-3, 0.5, 0.0),
+    # Without an epsilon, one pixel gives 0 / 0; with little, what is left of nothing is enlarged.
+    ("instance_norm", "epsilon"): (1e-2, 1e-1, 0.5, 1.0),
     ("lrn", "alpha"): (1e-4, 0.5, 0.0, 2.0),
     ("lrn", "beta"): (0.75, 0.5, 1.0, 0.6, 0.0, -0.5),
     ("lrn", "bias"): (1.0, 2.0, 0.3),
@@ -422,6 +424,24 @@ def batch_norm(draw: Draw, x: TensorType) -> Fields:
     return fields
 
 
+def statistics_norm(draw: Draw, x: TensorType) -> Fields:
+    fields: Fields = {}
+    optional(draw, fields, "epsilon", lambda: number(draw, "instance_norm", "epsilon"))
+    for name in ("scale", "center"):
+        optional(draw, fields, name, lambda: draw(st.booleans()), odds=3)
+    return fields
+
+
+def group_norm(draw: Draw, x: TensorType) -> Fields:
+    return {"groups": pick(draw, *_divisors(x.shape[-1])), **statistics_norm(draw, x)}
+
+
+def layer_norm(draw: Draw, x: TensorType) -> Fields:
+    fields = statistics_norm(draw, x)
+    optional(draw, fields, "axes", lambda: pick(draw, "channels", "image"))
+    return fields
+
+
 def lrn(draw: Draw, x: TensorType) -> Fields:
     fields: Fields = {}
     optional(draw, fields, "size", lambda: draw(st.integers(1, 9)))
@@ -476,6 +496,9 @@ FIELDS: dict[str, Callable[[Draw, TensorType], Fields]] = {
     "flatten": flatten,
     "reshape": reshape,
     "batch_norm": batch_norm,
+    "instance_norm": statistics_norm,
+    "group_norm": group_norm,
+    "layer_norm": layer_norm,
     "upsample": upsample,
     "pad": pad,
     "resize": resize,
@@ -514,6 +537,7 @@ IMAGES_ONLY = frozenset(
         "pad",
         "crop",
         "lrn",
+        "instance_norm",
     }
 )
 FEATURES_ONLY = frozenset({"dense"})

@@ -27,7 +27,10 @@ from cnngen.ops import (
     Div,
     Flatten,
     GlobalPool2D,
+    GroupNorm,
     Identity,
+    InstanceNorm,
+    LayerNorm,
     LogSoftmax,
     Maximum,
     Minimum,
@@ -58,6 +61,7 @@ Tensor = Any
 
 ELSEWHERE = {
     "lrn_even": "PyTorch puts the extra channel of an even size below, ONNX above",
+    "instance_norm_pixel": "PyTorch refuses a single pixel, whose deviation is always zero",
     "avg_pool_dilation": "PyTorch's average pooling has no dilation",
     "avg_pool_ceil_counted": "PyTorch has no asymmetric padding to count",
     "pad_wrap_twice": "PyTorch repeats an image once only",
@@ -121,6 +125,15 @@ def torch_result(node: Node, inputs: list[Tensor]) -> Tensor:
             if x.ndim == 2:
                 return functional.batch_norm(x, *args, eps=op.epsilon)
             return hwc(functional.batch_norm(chw(x), *args, eps=op.epsilon))
+        case InstanceNorm():
+            return hwc(functional.instance_norm(chw(x), weight=w.get("gamma"), bias=w.get("beta"), eps=op.epsilon))
+        case GroupNorm():
+            y = functional.group_norm(
+                chw(x) if x.ndim == 4 else x, op.groups, w.get("gamma"), w.get("beta"), op.epsilon
+            )
+            return hwc(y) if x.ndim == 4 else y
+        case LayerNorm():
+            return functional.layer_norm(x, op.affine_shape(x.shape), w.get("gamma"), w.get("beta"), op.epsilon)
         case LRN():
             return hwc(functional.local_response_norm(chw(x), op.size, op.alpha, op.beta, op.bias))
         case Add():

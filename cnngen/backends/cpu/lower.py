@@ -9,10 +9,12 @@ from typing import assert_never
 from cnngen.backends.cpu.kernels import (
     AnyKernel,
     BilinearKernel,
+    ChannelNormKernel,
     CopyKernel,
     ElementwiseKernel,
     Epilogue,
     FillKernel,
+    ImageNormKernel,
     LrnKernel,
     Operation,
     PadKernel,
@@ -42,7 +44,10 @@ from cnngen.ops import (
     Elementwise,
     Flatten,
     GlobalPool2D,
+    GroupNorm,
     Identity,
+    InstanceNorm,
+    LayerNorm,
     LogSoftmax,
     Maximum,
     Minimum,
@@ -62,6 +67,7 @@ from cnngen.ops import (
 )
 from cnngen.plan.layout import Layout, Scratch
 from cnngen.plan.memory import View
+from cnngen.plan.norm_sets import norm_sets
 from cnngen.plan.rearrange import copies, padded_parts
 from cnngen.plan.steps import Lowered
 
@@ -99,7 +105,9 @@ def lower(node: Node, layout: Layout, target: Target, scratch: Scratch) -> Itera
         case Elementwise():
             yield Lowered(_elementwise(ARITHMETIC[type(op)], reads, write, lanes, op.activation), reads, write)
         case BatchNorm():
-            yield Lowered(_elementwise("affine", reads, write, lanes), reads, write)
+            yield Lowered(_elementwise("affine", reads, write, lanes, op.activation), reads, write)
+        case InstanceNorm() | GroupNorm() | LayerNorm():
+            yield Lowered(_statistics_norm(op, reads[0], write, lanes), reads, write)
         case PRelu():
             yield Lowered(_elementwise("prelu", reads, write, lanes), reads, write)
         case LRN():
@@ -150,6 +158,17 @@ def lower(node: Node, layout: Layout, target: Target, scratch: Scratch) -> Itera
 def copy(read: View, write: View, lanes: int) -> Lowered[AnyKernel]:
     """A copy between two views of one shape."""
     return Lowered(CopyKernel(lanes, read.shape, read.strides, write.strides), (read,), write)
+
+
+def _statistics_norm(
+    op: InstanceNorm | GroupNorm | LayerNorm, read: View, write: View, lanes: int
+) -> ImageNormKernel | ChannelNormKernel:
+    sets = norm_sets(op, read, write)
+    places = (lanes, sets.shape, sets.in_strides, sets.out_strides)
+    affine = (op.epsilon, op.scale, op.center, Epilogue(op.activation))
+    if sets.over_channels:
+        return ChannelNormKernel(*places, *affine, sets.grouped)
+    return ImageNormKernel(*places, *affine, sets.groups, sets.per_element)
 
 
 def _pool(op: Pool2D, source: View, write: View, lanes: int) -> PoolKernel:

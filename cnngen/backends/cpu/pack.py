@@ -13,12 +13,14 @@ import numpy as np
 
 from cnngen.backends.cpu.kernels import (
     AnyKernel,
+    ChannelNormKernel,
     ConvKernel,
     CopyKernel,
     DepthwiseKernel,
     ElementwiseKernel,
     FillKernel,
     HaloKernel,
+    ImageNormKernel,
     LrnKernel,
     PadKernel,
     PlanarConvKernel,
@@ -65,6 +67,8 @@ def pack_kernel(kernel: AnyKernel, node: Node) -> list[Array]:
             elif isinstance(node.op, PRelu):
                 per_channel = (node.weights["alpha"],)
             return [_to_vectors(array.astype(np.float32), kernel.lanes) for array in per_channel]
+        case ImageNormKernel() | ChannelNormKernel():
+            return [node.weights[name] for name in kernel.parameters]
         case (
             PoolKernel()
             | LrnKernel()

@@ -10,6 +10,7 @@ from typing import assert_never
 from cnngen.backends.cuda.kernels import (
     AnyKernel,
     BilinearKernel,
+    ChannelNormKernel,
     CopyKernel,
     DenseKernel,
     DepthwiseKernel,
@@ -18,6 +19,7 @@ from cnngen.backends.cuda.kernels import (
     FillKernel,
     GemmConvKernel,
     GlobalPoolKernel,
+    ImageNormKernel,
     LrnKernel,
     PadKernel,
     PoolKernel,
@@ -45,7 +47,10 @@ from cnngen.ops import (
     Elementwise,
     Flatten,
     GlobalPool2D,
+    GroupNorm,
     Identity,
+    InstanceNorm,
+    LayerNorm,
     LogSoftmax,
     Pad,
     Pool2D,
@@ -60,6 +65,7 @@ from cnngen.ops import (
 )
 from cnngen.plan.layout import Layout, Scratch
 from cnngen.plan.memory import View
+from cnngen.plan.norm_sets import norm_sets
 from cnngen.plan.phases import phase_view
 from cnngen.plan.rearrange import copies, padded_parts
 from cnngen.plan.steps import Lowered
@@ -94,7 +100,9 @@ def lower(node: Node, layout: Layout, target: CudaTarget, scratch: Scratch) -> I
         case Elementwise():
             yield elementwise(op.kind, reads, write, target, Epilogue(op.activation))
         case BatchNorm():
-            yield elementwise("affine", reads, write, target, Epilogue())
+            yield elementwise("affine", reads, write, target, Epilogue(op.activation))
+        case InstanceNorm() | GroupNorm() | LayerNorm():
+            yield _statistics_norm(op, reads, write, target)
         case PRelu():
             yield elementwise("prelu", reads, write, target, Epilogue())
         case LRN():
@@ -138,6 +146,18 @@ def lower(node: Node, layout: Layout, target: CudaTarget, scratch: Scratch) -> I
                     yield copy(read, slot, target)
         case _:
             assert_never(op)
+
+
+def _statistics_norm(
+    op: InstanceNorm | GroupNorm | LayerNorm, reads: tuple[View, ...], write: View, target: CudaTarget
+) -> Lowered[AnyKernel]:
+    sets = norm_sets(op, reads[0], write)
+    types = c_type(reads[0], target), c_type(write, target)
+    places = (target.precision, sets.shape, sets.in_strides, sets.out_strides, *types)
+    affine = (op.epsilon, op.scale, op.center, Epilogue(op.activation))
+    if sets.over_channels:
+        return Lowered(ChannelNormKernel(*places, *affine, sets.grouped), reads, write)
+    return Lowered(ImageNormKernel(*places, *affine, sets.groups, sets.per_element), reads, write)
 
 
 def copy(read: View, write: View, target: CudaTarget) -> Lowered[AnyKernel]:

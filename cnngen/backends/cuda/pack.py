@@ -9,6 +9,7 @@ import numpy as np
 from cnngen.arithmetic import round_to_tf32
 from cnngen.backends.cuda.kernels import (
     AnyKernel,
+    ChannelNormKernel,
     CopyKernel,
     DenseKernel,
     DepthwiseKernel,
@@ -16,6 +17,7 @@ from cnngen.backends.cuda.kernels import (
     FillKernel,
     GemmConvKernel,
     GlobalPoolKernel,
+    ImageNormKernel,
     LrnKernel,
     PoolKernel,
     ReduceSplitsKernel,
@@ -47,6 +49,8 @@ def pack_kernel(kernel: AnyKernel, node: Node) -> list[Array]:
             return [packed.astype(kernel.precision.dtype), *bias_of(node)]
         case DepthwiseKernel():
             return [node.weights["weight"].reshape(-1, kernel.channels), *bias_of(node)]
+        case ImageNormKernel() | ChannelNormKernel():
+            return [node.weights[name] for name in kernel.parameters]
         case ElementwiseKernel():
             if isinstance(node.op, BatchNorm):
                 return [array.astype(np.float32) for array in node.op.affine(node.weights)]

@@ -19,6 +19,7 @@ from cnngen.backends.cpu.kernels.movement import (
 from cnngen.backends.cpu.kernels.pointwise import FillKernel, LrnKernel, PoolKernel, SoftmaxKernel
 from cnngen.backends.cpu.kernels.resize import ResizeKernel
 from cnngen.backends.cpu.kernels.special_convolution import DepthwiseKernel, PlanarConvKernel
+from cnngen.backends.cpu.kernels.statistics_norm import ChannelNormKernel, ImageNormKernel
 from cnngen.backends.cpu.kernels.winograd import WinogradKernel
 
 AnyKernel = (
@@ -31,6 +32,8 @@ AnyKernel = (
     | FillKernel
     | LrnKernel
     | SoftmaxKernel
+    | ImageNormKernel
+    | ChannelNormKernel
     | CopyKernel
     | UpsampleKernel
     | BilinearKernel
@@ -47,6 +50,7 @@ __all__ = [
     "Axis",
     "BilinearKernel",
     "ChannelBlocks",
+    "ChannelNormKernel",
     "ConvKernel",
     "CopyKernel",
     "DepthwiseKernel",
@@ -54,6 +58,7 @@ __all__ = [
     "Epilogue",
     "FillKernel",
     "HaloKernel",
+    "ImageNormKernel",
     "Kernel",
     "Loop",
     "LrnKernel",

@@ -12,10 +12,12 @@ from cnngen.backends.cuda.kernels.movement import (
     UpsampleKernel,
 )
 from cnngen.backends.cuda.kernels.pointwise import FillKernel, LrnKernel, SoftmaxKernel
+from cnngen.backends.cuda.kernels.statistics_norm import ChannelNormKernel, ImageNormKernel
 from cnngen.backends.cuda.kernels.windows import DepthwiseKernel, GlobalPoolKernel, PoolKernel
 
 AnyKernel = (
     BilinearKernel
+    | ChannelNormKernel
     | CopyKernel
     | DenseKernel
     | DepthwiseKernel
@@ -23,6 +25,7 @@ AnyKernel = (
     | FillKernel
     | GemmConvKernel
     | GlobalPoolKernel
+    | ImageNormKernel
     | LrnKernel
     | PadKernel
     | PoolKernel
@@ -36,6 +39,7 @@ AnyKernel = (
 __all__ = [
     "AnyKernel",
     "BilinearKernel",
+    "ChannelNormKernel",
     "CopyKernel",
     "CudaKernel",
     "DenseKernel",
@@ -45,6 +49,7 @@ __all__ = [
     "FillKernel",
     "GemmConvKernel",
     "GlobalPoolKernel",
+    "ImageNormKernel",
     "Launch",
     "LrnKernel",
     "PadKernel",
