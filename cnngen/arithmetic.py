@@ -74,7 +74,7 @@ class Arithmetic:
     def round_inputs(self, inputs: Sequence[Array]) -> list[Array]:
         """The node's inputs as its kernel multiplies them; a residual, which is added, only as it is stored."""
         stored = [ROUNDING[self.stored](x) for x in inputs]
-        return [ROUNDING[self.factors](stored[0]), *stored[1:]]
+        return [*map(ROUNDING[self.factors], stored[:1]), *stored[1:]]
 
     def disturb_inputs(self, inputs: Sequence[Array], rng: np.random.Generator) -> list[Array]:
         """The inputs with errors as large as those of `round_inputs`, but drawn: each sample gets its own."""

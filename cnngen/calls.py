@@ -15,29 +15,40 @@ from cnngen.tensors import as_array, is_torch
 FLOAT32 = np.dtype(np.float32)
 
 
-def gather(inputs: Sequence[Input], feed: Feed) -> tuple[list[Array], int, bool]:
-    """Contiguous float32 arrays with a batch axis, the number of images, and whether it was added."""
+def gather(inputs: Sequence[Input], feed: Feed, *, batched: bool) -> tuple[list[Array], int, bool]:
+    """Contiguous float32 arrays with a batch axis, the number of images, and whether it was added.
+
+    Of a network that is not `batched`: arrays of exactly its shapes, as one image.
+    """
     arrays, counts, single = [], set(), False
     for tensor, given in bind(inputs, feed):
         array = as_array(f"input {tensor.name}", given)
         check_dtype(f"input {tensor.name}", array)
+        if not batched:
+            check_whole(tensor, array.shape)
+            arrays.append(np.require(array, requirements=["C", "A"]))
+            continue
         if array.shape == tensor.type.shape[1:]:
             array, single = array[None], True
         check_image(tensor, array.shape)
         counts.add(len(array))
         arrays.append(np.require(array, requirements=["C", "A"]))
+    if not batched:
+        return arrays, 1, False
     if len(counts) != 1:
         raise RunError(f"the inputs have different batch sizes {sorted(counts)}")
     return arrays, counts.pop(), single
 
 
-def check_arrays(inputs: Sequence[Input], outputs: Sequence[Input], xs: Sequence[Array], outs: Sequence[Array]) -> None:
+def check_arrays(
+    inputs: Sequence[Input], outputs: Sequence[Input], xs: Sequence[Array], outs: Sequence[Array], *, batched: bool
+) -> None:
     """Raise `RunError` unless `Network.run` can work on these arrays as they are."""
     for kind, tensors, arrays in (("input", inputs, xs), ("output", outputs, outs)):
         check_count(kind, tensors, arrays)
         for tensor, array in zip(tensors, arrays, strict=True):
             check_dtype(f"{kind} {tensor.name}", array)
-            check_shape(kind, tensor, array.shape)
+            check_shape(kind, tensor, array.shape, batched=batched)
             if not (array.flags.c_contiguous and array.flags.aligned):
                 raise RunError(
                     f"{kind} {tensor.name} is not contiguous and aligned in memory",
@@ -57,12 +68,21 @@ def check_count(kind: str, tensors: Sequence[Input], arrays: Sequence[object]) -
         raise RunError(f"{len(arrays)} {kind}s were given, the network has {len(tensors)}")
 
 
-def check_shape(kind: str, tensor: Input, shape: tuple[int, ...]) -> None:
+def check_shape(kind: str, tensor: Input, shape: tuple[int, ...], *, batched: bool = True) -> None:
     """Raise `RunError` unless an array of `shape` is the compiled batch of `tensor`."""
     if shape != tensor.type.shape:
         raise RunError(
             f"{kind} {tensor.name} has shape {shape}, run takes {tensor.type.shape}",
-            remedy="use net(x) for other batch sizes",
+            remedy="use net(x) for other batch sizes" if batched else None,
+        )
+
+
+def check_whole(tensor: Input, shape: tuple[int, ...]) -> None:
+    """Raise `RunError` unless `shape` is that of the input `tensor` of a network that takes no other."""
+    if shape != tensor.type.shape:
+        raise RunError(
+            f"input {tensor.name} has shape {shape}, the network takes exactly {tensor.type.shape}",
+            remedy="its layers mix axis 0 with other axes: compile it for the shapes that it is to take",
         )
 
 

@@ -22,6 +22,7 @@ class Interface(NamedTuple):
 
     `symbol` begins the names of its C functions; `inputs` and `outputs` have shapes with the compiled
     batch, in the network's own layout, where images have channels last or, if `channels_first`, first.
+    `batched`: the batch, axis 0 of them all, is free; else the shapes are the only ones.
     """
 
     name: str
@@ -32,10 +33,12 @@ class Interface(NamedTuple):
     outputs: tuple[Input, ...]
     arena_bytes: int
     channels_first: bool
+    batched: bool = True
 
     @staticmethod
     def of(stages: Stages) -> Interface:
         """The interface of the network that is made from `stages`."""
+        from cnngen.analysis.batch import batched
         from cnngen.backends.text import c_identifier
         from cnngen.ops import Transpose
 
@@ -50,4 +53,5 @@ class Interface(NamedTuple):
             tuple(Input(name, plan.graph.types[name]) for name in plan.graph.outputs),
             plan.arena_bytes,
             any(isinstance(node.op, Transpose) and not images.isdisjoint(node.inputs) for node in source.nodes),
+            batched(source),
         )

@@ -1,7 +1,7 @@
 """The graph: what every front end produces, every pass rewrites and every backend reads.
 
 A `Graph` is a frozen value. Nodes are in topological order, each produces one tensor that carries
-the node's own name, and images are NHWC with the batch first. A pass is a function
+the node's own name. Tensors have any rank; images are NHWC with the batch first. A pass is a function
 ``Graph -> Graph`` that changes nothing it was given.
 """
 
@@ -25,7 +25,10 @@ Array = np.ndarray
 
 @dataclass(frozen=True)
 class TensorType:
-    """Shape, batch included, of a float32 tensor; rank 4 is (batch, height, width, channels)."""
+    """Shape of a float32 tensor, of any rank; rank 4 is (batch, height, width, channels).
+
+    Axis 0 is the batch where the network keeps it apart from all else (`analysis.batch.batched`).
+    """
 
     shape: tuple[int, ...]
 

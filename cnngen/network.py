@@ -47,7 +47,7 @@ class Network:
     """A network as native code in this process.
 
     Call it with float32 arrays in the network's own layout: ``net(x)`` for any batch size (or one
-    image without the batch axis), ``net.run(x, out=y)`` for the compiled batch without an
+    image without the batch axis) if it is `batched`, ``net.run(x, out=y)`` for the compiled batch without an
     allocation. PyTorch tensors work, too, and give tensors; neither they nor results are copied.
     Calls from several threads are safe, release the GIL and give the same bits.
     Also a context manager; after `close` every call raises `RunError`. Processes that are forked from
@@ -116,8 +116,13 @@ class Network:
 
     @property
     def batch(self) -> int:
-        """Images that one native call takes."""
-        return self._in_shape[0]
+        """Images that one native call takes; 1 for a network that is not `batched`."""
+        return self._in_shape[0] if self.batched else 1
+
+    @property
+    def batched(self) -> bool:
+        """Whether the network keeps the batch, axis 0, apart from all else, so that it takes any number of images."""
+        return self._interface.batched
 
     @property
     def isa(self) -> str:
@@ -146,25 +151,19 @@ class Network:
         """Run on any number of images; returns the output, or a list where there are several.
 
         Inputs by order, or by name as keywords or in one mapping. Arrays must be float32 of the
-        right shape (the batch is free, and may be missing for one image); a layout in memory other
-        than C order is copied. PyTorch tensors (and whatever else speaks DLPack) are read where they
-        are; where one was given, the results are tensors. Raises `RunError` before anything runs.
+        right shape (the batch is free, and may be missing for one image, if the network is `batched`); a
+        layout in memory other than C order is copied. PyTorch tensors (and whatever else speaks DLPack) are
+        read where they are; where one was given, the results are tensors. Raises `RunError` before anything runs.
         """
         if xs and named:
             raise RunError("inputs were given both by order and by name", remedy="use one of the two")
         feed = named if named else one_or_list(xs)
-        arrays, images, single = gather(self._inputs, feed)
-        batch = self.batch
-        results = [np.empty((images, *tensor.type.shape[1:]), np.float32) for tensor in self._outputs]
-        for first in range(0, images - images % batch, batch):
-            part = slice(first, first + batch)
-            self._call([array[part] for array in arrays], [result[part] for result in results])
-        if rest := images % batch:
-            padded = [np.concatenate([a[-rest:], np.zeros((batch - rest, *a.shape[1:]), np.float32)]) for a in arrays]
-            whole = [np.empty(tensor.type.shape, np.float32) for tensor in self._outputs]
-            self._call(padded, whole)
-            for result, array in zip(results, whole, strict=True):
-                result[-rest:] = array[:rest]
+        arrays, images, single = gather(self._inputs, feed, batched=self.batched)
+        if self.batched:
+            results = self._call_in_batches(arrays, images)
+        else:
+            results = [np.empty(tensor.type.shape, np.float32) for tensor in self._outputs]
+            self._call(arrays, results)
         if single:
             results = [result[0] for result in results]
         if has_torch(feed):
@@ -201,14 +200,14 @@ class Network:
                 pass  # the checks below say what is wrong, or an arena is made
         arrays = [as_array("an input", x) for x in xs]
         outs = [as_array("out", given) for given in (out if isinstance(out, Sequence) else [out])]
-        check_arrays(self._inputs, self._outputs, arrays, outs)
+        check_arrays(self._inputs, self._outputs, arrays, outs, batched=self.batched)
         self._call(arrays, outs)
 
     # Looking inside
 
     def trace(self, *xs: Any) -> dict[str, Array]:
         """Every tensor of `graph` as the native code holds it for the compiled batch, by name."""
-        arrays, images, _ = gather(self._inputs, one_or_list(xs))
+        arrays, images, _ = gather(self._inputs, one_or_list(xs), batched=self.batched)
         if images != self.batch:
             raise RunError(f"trace takes the compiled batch of {self.batch}, not {images} images")
         workspace = Workspace(self.plan, self._loaded(), arrays)
@@ -229,10 +228,10 @@ class Network:
         `weights` is a blob from `pack`, for other weights than the embedded ones. A node without steps
         (a plain view) is read through its view.
         """
-        workspace = Workspace(self.plan, self._loaded())
+        workspace = Workspace(self.plan, self._loaded(), weights=weights)
         for tensor, array in zip(self._node(name).inputs, inputs, strict=True):
             workspace.write(tensor, array)
-        workspace.run(name, weights)
+        workspace.run(name)
         return workspace.read(name)
 
     def together(self, name: str, inputs: Sequence[Array]) -> list[Array]:
@@ -270,10 +269,11 @@ class Network:
         if x is None:
             rng = np.random.default_rng(0)
             x = {t.name: rng.standard_normal(t.type.shape, np.float32) for t in self._inputs}
-        arrays, images, _ = gather(self._inputs, x)
+        arrays, images, _ = gather(self._inputs, x, batched=self.batched)
         if images < self.batch:
             raise RunError(f"profile takes the compiled batch of {self.batch}, not {images} images")
-        workspace = Workspace(self.plan, self._loaded(), [array[: self.batch] for array in arrays], fill=0.0)
+        first = [array[: self.batch] for array in arrays] if self.batched else arrays
+        workspace = Workspace(self.plan, self._loaded(), first, fill=0.0)
         steps = [workspace.stepper(range(number, number + 1)) for number in range(len(self.plan.steps))]
         steps.append(workspace.stepper(range(0)))
         times = np.empty((rounds, len(steps)))
@@ -336,6 +336,21 @@ class Network:
         if found is None:
             raise RunError(f"the network has no layer {name!r}", remedy="names are those of Network.graph")
         return found
+
+    def _call_in_batches(self, arrays: Sequence[Array], images: int) -> list[Array]:
+        """The outputs for all images, a compiled batch at a time, the last one filled with zeros."""
+        batch = self.batch
+        results = [np.empty((images, *tensor.type.shape[1:]), np.float32) for tensor in self._outputs]
+        for first in range(0, images - images % batch, batch):
+            part = slice(first, first + batch)
+            self._call([array[part] for array in arrays], [result[part] for result in results])
+        if rest := images % batch:
+            padded = [np.concatenate([a[-rest:], np.zeros((batch - rest, *a.shape[1:]), np.float32)]) for a in arrays]
+            whole = [np.empty(tensor.type.shape, np.float32) for tensor in self._outputs]
+            self._call(padded, whole)
+            for result, array in zip(results, whole, strict=True):
+                result[-rest:] = array[:rest]
+        return results
 
     def _call(self, xs: Sequence[Array], outs: Sequence[Array]) -> None:
         try:

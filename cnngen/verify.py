@@ -56,6 +56,8 @@ class Verifiable(Protocol):
     def threads(self) -> int: ...
     @property
     def batch(self) -> int: ...
+    @property
+    def batched(self) -> bool: ...
     def __call__(self, *xs: Any) -> Any: ...
     def trace(self, *xs: Any) -> dict[str, Array]: ...
     def run_layer(self, name: str, inputs: list[Array], weights: Any = None) -> Array: ...
@@ -85,7 +87,7 @@ def _check(
     nodes = net.graph.nodes
     cases = integer_cases(net.graph, seed)
     blob = net.pack(integer_twin(net.graph, cases))
-    first = _batches(feed, net.batch)[0]
+    first = _batches(feed, net.batch)[0] if net.batched else feed
     tensors = {**first, **net.trace(*first.values())}
     layers = []
     for position, node in enumerate(nodes):
@@ -103,6 +105,12 @@ def _feed(net: Verifiable, x: Feed | None, seed: int) -> dict[str, Array]:
         return {tensor.name: rng.standard_normal(tensor.type.shape, np.float32) for tensor in inputs}
     feed = {}
     for tensor, array in bind(inputs, x):
+        if not net.batched:
+            feed[tensor.name] = np.asarray(array, np.float32, order="C")
+            if feed[tensor.name].shape != tensor.type.shape:
+                taken = tensor.type.shape
+                raise RunError(f"input {tensor.name} has shape {np.shape(array)}, the network takes exactly {taken}")
+            continue
         image = tensor.type.shape[1:]
         value = np.ascontiguousarray(array, np.float32)
         value = value[None] if value.shape == image else value
@@ -110,7 +118,7 @@ def _feed(net: Verifiable, x: Feed | None, seed: int) -> dict[str, Array]:
             expected = ", ".join(map(str, image))
             raise RunError(f"input {tensor.name} has shape {value.shape}, the network takes (batch, {expected})")
         feed[tensor.name] = value
-    if len({len(value) for value in feed.values()}) > 1:
+    if net.batched and len({len(value) for value in feed.values()}) > 1:
         raise RunError(f"inputs have different batch sizes: {[len(value) for value in feed.values()]}")
     return feed
 
@@ -164,7 +172,7 @@ def rounding_limits(
     limits = {}
     for name in graph.outputs:
         value = reference[name]
-        estimate = max(_relative(sample, value) for sample in np.split(perturbed[name], _samples(arithmetic)))
+        estimate = max(_relative(sample, value) for sample in perturbed[name])
         # Half a unit in the last place: the output is stored, also where a network only moves data and makes no error.
         limits[name] = (value, estimate, MARGIN * estimate + arithmetic.stored_roundoff)
     return limits
@@ -178,8 +186,9 @@ def _end_to_end(net: Verifiable, feed: dict[str, Array], seed: int) -> list[Outp
     reports = []
     for native, (name, (value, estimate, limit)) in zip(arrays, limits.items(), strict=True):
         actual = np.asarray(native, np.float64)
-        top1, tie = _top1(actual, value)
-        reports.append(OutputReport(name, _relative(actual, value), estimate, limit, len(value), top1, tie))
+        top1, tie = _top1(actual, value) if net.batched else (None, None)
+        images = len(value) if net.batched else 1
+        reports.append(OutputReport(name, _relative(actual, value), estimate, limit, images, top1, tie))
     return reports
 
 
@@ -199,19 +208,23 @@ def _samples(arithmetic: Arithmetic) -> int:
 
 def _perturbed_reference(
     graph: Graph, feed: Mapping[str, Array], rng: np.random.Generator, arithmetic: Arithmetic
-) -> tuple[dict[str, Array], dict[str, Array]]:
-    """Outputs of the reference, and of all perturbed runs one behind the other along the batch."""
+) -> tuple[dict[str, Array], dict[str, list[Array]]]:
+    """Outputs of the reference, and those of all perturbed runs."""
     samples = _samples(arithmetic)
     clean = {name: np.asarray(value, np.float64) for name, value in feed.items()}
-    moved = {name: np.concatenate([value] * samples) for name, value in clean.items()}
+    moved = {name: [value] * samples for name, value in clean.items()}
     last_use = {name: position for position, node in enumerate(graph.nodes) for name in node.inputs}
     for position, node in enumerate(graph.nodes):
         found = Arithmetic(tile=arithmetic.tile).bound(node, [clean[name] for name in node.inputs])
         clean[node.name] = found.value
         rounds = arithmetic if isinstance(node.op, Conv2D | Conv2DTranspose | Dense) else Arithmetic(arithmetic.stored)
-        value = evaluate(rounds.round_weights(node), rounds.disturb_inputs([moved[name] for name in node.inputs], rng))
-        signs = rng.integers(0, 2, value.shape, dtype=np.int8) * 2 - 1
-        moved[node.name] = value + signs * np.concatenate([found.alarm] * samples)
+        weights = rounds.round_weights(node)
+        signs = rng.integers(0, 2, (samples, *found.value.shape), dtype=np.int8) * 2 - 1
+        moved[node.name] = [
+            evaluate(weights, rounds.disturb_inputs([moved[name][sample] for name in node.inputs], rng))
+            + signs[sample] * found.alarm
+            for sample in range(samples)
+        ]
         for name in set(node.inputs):
             if last_use[name] == position and name not in graph.outputs:
                 del clean[name], moved[name]
@@ -236,7 +249,12 @@ def _top1(actual: Array, value: Array) -> tuple[int | None, float | None]:
 
     For vectors of classes only: rank 2, or rank 4 with one pixel.
     """
-    if actual.shape != value.shape or value.shape[-1] < 2 or value.size != len(value) * max(value.shape[1:]):
+    if (
+        actual.shape != value.shape
+        or value.ndim not in (2, 4)
+        or value.shape[-1] < 2
+        or value.size != len(value) * max(value.shape[1:])
+    ):
         return None, None
     native, wanted = actual.reshape(len(value), -1), value.reshape(len(value), -1)
     rows = np.arange(len(value))

@@ -23,8 +23,10 @@ from cnngen.ops import (
     Activate,
     Activation,
     Add,
+    ArgReduce,
     BatchNorm,
     Bound,
+    Constant,
     Conv2D,
     Conv2DTranspose,
     Dense,
@@ -35,6 +37,7 @@ from cnngen.ops import (
     InstanceNorm,
     LayerNorm,
     LogSoftmax,
+    MatMul,
     Maximum,
     Minimum,
     Movement,
@@ -43,6 +46,7 @@ from cnngen.ops import (
     Pool2D,
     Power,
     PRelu,
+    Reduce,
     Resize,
     Softmax,
     Sub,
@@ -147,6 +151,17 @@ def _case(node: Node, types: Sequence[TensorType], rng: np.random.Generator) -> 
             if all(count & (count - 1) == 0 for count in counts):
                 return IntegerCase(inputs, {}, "exact", "integers divided by a power of two")
             return IntegerCase(inputs, {}, "bound", f"divides by {max(counts)}, no power of two")
+        case ArgReduce() | Reduce(function="max" | "min"):
+            return IntegerCase((_integers(types[0].shape, LARGEST, rng),), {}, "exact", "compares")
+        case Reduce():
+            return _reduction(op, types[0], rng)
+        case MatMul():
+            largest = max(min(LARGEST, math.isqrt(INTEGER_RANGE // types[0].shape[-1])), 1)
+            exactness: Exactness = "exact" if largest**2 * types[0].shape[-1] <= INTEGER_RANGE else "bound"
+            inputs = tuple(_integers(t.shape, largest, rng) for t in types)
+            return IntegerCase(inputs, {}, exactness, f"{types[0].shape[-1]} products of at most {largest}x{largest}")
+        case Constant():
+            return IntegerCase((), {"value": _integers(op.shape, LARGEST, rng)}, "exact", "copies")
         case Pool2D() | GlobalPool2D() | Movement():
             return IntegerCase(tuple(_integers(t.shape, 9999, rng) for t in types), {}, "exact", "copies or compares")
         case UpsampleBilinear():
@@ -172,6 +187,22 @@ def _case(node: Node, types: Sequence[TensorType], rng: np.random.Generator) -> 
             return IntegerCase((_integers(types[0].shape, 8, rng),), {}, "bound", "exponentials")
         case _:
             assert_never(op)
+
+
+def _reduction(op: Reduce, x: TensorType, rng: np.random.Generator) -> IntegerCase:
+    """Integers whose sums, or those of their squares, stay below 2^24; powers of two for products."""
+    count = max(math.prod(x.shape[axis] for axis in op.axes), 1)
+    match op.function:
+        case "prod":
+            powers = rng.choice([-1, 1], x.shape) * np.exp2(rng.integers(-1, 2, x.shape) * (count <= 100))
+            return IntegerCase((np.asarray(powers, np.float32),), {}, "exact", "powers of two")
+        case "sum" | "l1" | "sum_square" | "mean":
+            power = 2 if op.function == "sum_square" else 1
+            largest = max(min(99, int((INTEGER_RANGE // count) ** (1 / power))), 1)
+            exact = largest**power * count <= INTEGER_RANGE and (op.function != "mean" or count & (count - 1) == 0)
+            inputs = (_integers(x.shape, largest, rng),)
+            return IntegerCase(inputs, {}, "exact" if exact else "bound", f"sums of {count} integers of {largest}")
+    return IntegerCase((_integers(x.shape, LARGEST, rng),), {}, "bound", "a root or a logarithm")
 
 
 def _sum_of_products(node: Node, types: Sequence[TensorType], taps: int, rng: np.random.Generator) -> IntegerCase:

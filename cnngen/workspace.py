@@ -37,8 +37,19 @@ class Workspace:
     """
 
     def __init__(
-        self, plan: AnyPlan, library: Library | Launcher, inputs: Sequence[Array] | None = None, fill: float = np.nan
+        self,
+        plan: AnyPlan,
+        library: Library | Launcher,
+        inputs: Sequence[Array] | None = None,
+        fill: float = np.nan,
+        weights: Array | None = None,
     ) -> None:
+        """`weights` is a packed blob instead of the embedded one. Raises `RunError` where it has another size."""
+        if weights is not None and (weights.dtype != np.float32 or weights.size != plan.blob_floats):
+            raise RunError(
+                f"weights are {weights.size} of {weights.dtype}, the network reads {plan.blob_floats} of float32",
+                remedy="pack them with Network.pack",
+            )
         graph = plan.graph
         self._plan, self._library = plan, library
         self._inputs = list(inputs or (np.full(t.type.shape, fill, np.float32) for t in graph.inputs))
@@ -47,22 +58,17 @@ class Workspace:
         self._arena = raw.view(plan.element)
         self._arena.fill(fill)
         self._buffers = [[FFI.from_buffer(a) for a in group] for group in (self._inputs, self._outputs)]
+        # A copy of the given ones only where there are constants, which can be written.
+        self._weights = weights.copy() if weights is not None and plan.constants else weights
         self._pointers = (
             FFI.new("const void *[]", self._buffers[0]),
             FFI.new("void *[]", self._buffers[1]),
             FFI.from_buffer(raw),
         )
 
-    def stepper(self, steps: range, weights: Array | None = None) -> Callable[[], None]:
-        """A function that runs these steps, with little more than the native call.
-
-        `weights` is a packed blob instead of the embedded one. Raises `RunError` where it has another size.
-        """
-        if weights is not None and (weights.dtype != np.float32 or weights.size != self._plan.blob_floats):
-            raise RunError(
-                f"weights are {weights.size} of {weights.dtype}, the network reads {self._plan.blob_floats} of float32",
-                remedy="pack them with Network.pack",
-            )
+    def stepper(self, steps: range) -> Callable[[], None]:
+        """A function that runs these steps, with little more than the native call."""
+        weights = self._weights
         run, first, last = self._library.run_steps, steps.start, steps.stop
         (inputs, outputs, arena), blob = self._pointers, FFI.NULL if weights is None else FFI.from_buffer(weights)
 
@@ -71,9 +77,9 @@ class Workspace:
 
         return call
 
-    def run(self, name: str, weights: Array | None = None) -> None:
+    def run(self, name: str) -> None:
         """Run the steps that compute the node (or stage the graph input) `name`."""
-        self.stepper(self._plan.steps_of(name), weights)()
+        self.stepper(self._plan.steps_of(name))()
 
     def read(self, name: str) -> Array:
         """A copy of the tensor `name` as it lies in memory now."""
@@ -99,4 +105,14 @@ class Workspace:
                 memory = self._outputs[view.index].reshape(-1)
             case "arena":
                 memory = self._arena
+            case "weights":
+                memory = self._own_weights()
         return view.of(memory)
+
+    def _own_weights(self) -> Array:
+        """A copy of the packed parameters, in which constants can be looked at and written."""
+        if self._weights is None:
+            from cnngen.backends import pack_weights
+
+            self._weights = pack_weights(self._plan)
+        return self._weights

@@ -27,7 +27,7 @@ from cnngen.frontends.elementary import ELEMENTARY
 from cnngen.frontends.layers import LAYERS, Common, Layer
 from cnngen.frontends.weight_layouts import layouts
 from cnngen.ir import Graph, Node
-from cnngen.ops import Transpose
+from cnngen.ops import Constant, Transpose
 from cnngen.report.inspect import field_text
 from cnngen.report.inspect_data import inspect_rows
 
@@ -171,7 +171,7 @@ def nodes_of(graph: Graph, spec: str, kind: str) -> list[Node]:
             named = (fields or {}).get("name")
             numbers += not named
             names.append(named or f"{kind}_{numbers}")
-    return [graph.node(name) for name in names]
+    return [node for node in graph.nodes if node.name in names or node.name.rsplit(".", 1)[0] in names]
 
 
 def _table(model: type[BaseModel]) -> str:
@@ -229,14 +229,20 @@ def _computed(graph: Graph) -> str:
         "|---|---|---|---|---|---|---|",
     ]
     for node, row in zip(graph.nodes, inspect_rows(graph).layers, strict=True):
-        if isinstance(node.op, Transpose):
+        if isinstance(node.op, Transpose) and "/" in node.name:  # of the network's layout
             continue
-        read = " and ".join("x".join(map(str, tensor.shape[1:])) for tensor in graph.input_types(node))
-        written, cost = "x".join(map(str, row.shape[1:])), layer_cost(graph, node)
+        read = " and ".join(_sizes(graph, name) for name in node.inputs)
+        written, cost = _sizes(graph, node.name), layer_cost(graph, node)
         numbers = " | ".join(f"{number:,}" if number else "" for number in (cost.params, cost.macs, cost.other))
         field = " ".join(field_text(field) for field in row.field.values())
         rows.append(f"| `{row.name}` | {read} | {written} | {numbers} | {field} |")
     return "\n".join(rows)
+
+
+def _sizes(graph: Graph, name: str) -> str:
+    """The shape of a tensor without its batch; a constant has none."""
+    constant = any(node.name == name and isinstance(node.op, Constant) for node in graph.nodes)
+    return "x".join(map(str, graph.types[name].shape[0 if constant else 1 :]))
 
 
 def _weights(graph: Graph, nodes: list[Node]) -> Iterator[str]:

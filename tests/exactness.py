@@ -8,27 +8,24 @@ import pytest
 from cnngen.ir import Array, Graph, Node
 from cnngen.ops import (
     Activate,
+    ArgReduce,
     ChannelShuffle,
-    Concat,
     Conv2D,
     Conv2DTranspose,
     Dense,
     DepthToSpace,
     Div,
     Elementwise,
-    Flatten,
     GlobalPool2D,
-    Identity,
+    MatMul,
     Maximum,
     Minimum,
+    Movement,
     Mul,
-    Pad,
     Pool2D,
     Power,
-    Reshape,
+    Reduce,
     SpaceToDepth,
-    Transpose,
-    Upsample,
 )
 from cnngen.reference import bound
 
@@ -50,9 +47,11 @@ def is_exact(node: Node, inputs: list[Array]) -> bool:
             return node.op.activation.function in ("relu", "relu6")
         case Pool2D() | GlobalPool2D():
             return node.op.reduction == "max"
-        case DepthToSpace() | SpaceToDepth() | ChannelShuffle():
+        case ArgReduce() | Reduce(function="max" | "min"):
             return True
-        case Concat() | Flatten() | Transpose() | Identity() | Upsample() | Pad() | Reshape():
+        case Reduce(function="sum" | "l1" | "sum_square") | MatMul():
+            return integral
+        case DepthToSpace() | SpaceToDepth() | ChannelShuffle() | Movement():
             return True
     return False
 

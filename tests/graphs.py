@@ -38,6 +38,7 @@ from cnngen.ops import (
     BatchNorm,
     ChannelShuffle,
     Concat,
+    Constant,
     Conv2D,
     Conv2DTranspose,
     Dense,
@@ -98,6 +99,13 @@ class Builder:
         self.nodes.append(Node(name, op, inputs, weights))
         return name
 
+    def constant(self, shape: Shape) -> str:
+        """Append a constant and return its tensor's name."""
+        op, name = Constant(shape), f"constant_{len(self.nodes)}"
+        self.types[name] = op.infer(())
+        self.nodes.append(Node(name, op, (), {"value": np.asarray(values(self.rng, shape, self.kind), np.float32)}))
+        return name
+
     def graph(self, *outputs: str) -> Graph:
         """The network with these outputs; by default the last layer is the output."""
         names = outputs or (self.nodes[-1].name,)
@@ -131,7 +139,7 @@ def feed(graph: Graph, kind: Kind = "random", *, batch: int | None = None, seed:
     """An array for every input by name; `batch` in place of the graph's own batch size."""
     rng = np.random.default_rng(seed)
     return {
-        tensor.name: values(rng, (batch or tensor.type.shape[0], *tensor.type.shape[1:]), kind)
+        tensor.name: values(rng, (batch, *tensor.type.shape[1:]) if batch else tensor.type.shape, kind)
         for tensor in graph.inputs
     }
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from cnngen.errors import PlanError
 from cnngen.ir import Array, Graph, Node
-from cnngen.plan.network_plan import L, NetworkPlan
+from cnngen.plan.network_plan import L, NetworkPlan, pack_constants
 from cnngen.plan.steps import Taps
 
 
@@ -20,6 +20,7 @@ def pack_plan(plan: NetworkPlan[L], graph: Graph | None, pack_kernel: Callable[[
     """
     nodes = {node.name: node for node in (graph or plan.graph).nodes}
     blob = np.zeros(plan.blob_floats, np.float32)
+    pack_constants(plan, nodes, blob)
     for step in plan.steps:
         for call in step.calls:
             if not call.params:

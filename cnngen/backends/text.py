@@ -100,6 +100,7 @@ def pointer(view: View, call: str) -> str:
         "arena": f"{call}arena",
         "input": f"{call}inputs[{view.index}]",
         "output": f"{call}outputs[{view.index}]",
+        "weights": f"{call}weights",
     }[view.space]
     return behind(base, view.offset)
 

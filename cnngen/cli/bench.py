@@ -147,9 +147,11 @@ def _result(net: Network, seconds: list[float], cores: list[int]) -> dict[str, A
     """The numbers of one measurement; times in milliseconds per image."""
     import numpy as np
 
+    from cnngen.analysis.batch import images
+
     graph = net.source_graph
     macs = sum(node.op.cost(graph.input_types(node), graph.types[node.name]).macs for node in graph.nodes)
-    macs //= graph.inputs[0].type.shape[0]
+    macs //= images(graph)
     median, p90 = (float(np.quantile(seconds, share)) for share in (0.5, 0.9))
     return {
         "network": net.name,

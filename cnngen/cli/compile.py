@@ -139,8 +139,10 @@ class Stopwatch:
 
 def _account(graph: Graph, plan: Plan, tree: SourceTree, folder: Path, watch: Stopwatch) -> Iterator[str]:
     """What was done, a few lines."""
+    from cnngen.analysis.batch import images
+
     costs = [node.op.cost(graph.input_types(node), graph.types[node.name]) for node in graph.nodes]
-    batch = graph.inputs[0].type.shape[0]
+    batch = images(graph)
     threads = plan.target.threads
     yield f"{plan.name}: {plan.target.name}, {threads} thread{'s' if threads > 1 else ''}, batch {batch}"
     yield (

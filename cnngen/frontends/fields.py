@@ -130,9 +130,12 @@ Padding = Annotated[
 """`valid`, `same` (= `same_upper`), `same_lower`, a number, [h, w] or [top, bottom, left, right]."""
 
 
+MAX_SIZES = 8
+
+
 def _sizes(value: Any) -> tuple[int, ...]:
-    remedy = "write [features], or three sizes in the order of the layout"
-    if not isinstance(value, list | tuple) or len(value) not in (1, 3):
+    remedy = f"write [features], three sizes in the order of the layout, or any up to {MAX_SIZES}"
+    if not isinstance(value, list | tuple) or len(value) > MAX_SIZES:
         raise FieldError(f"is {shown(value)}", remedy)
     sizes = tuple(-1 if size == -1 and not isinstance(size, bool | float) else whole(size, 1) for size in value)
     if sizes.count(-1) > 1:
@@ -144,16 +147,51 @@ _SIZE = {"type": "integer", "minimum": -1, "maximum": MAX_INTEGER, "not": {"cons
 Sizes = Annotated[
     tuple[int, ...],
     BeforeValidator(_sizes),
+    WithJsonSchema({"type": "array", "items": _SIZE, "maxItems": MAX_SIZES}),
+]
+"""[features], the three sizes of an image, or others; -1 for one of them."""
+
+
+def _shape(value: Any) -> tuple[int, ...]:
+    if not isinstance(value, list | tuple) or len(value) > MAX_SIZES:
+        raise FieldError(f"is {shown(value)}", f"write a list of up to {MAX_SIZES} sizes")
+    return tuple(whole(size, 1) for size in value)
+
+
+Shape = Annotated[
+    tuple[int, ...],
+    BeforeValidator(_shape),
     WithJsonSchema(
-        {
-            "anyOf": [
-                {"type": "array", "items": _SIZE, "minItems": 1, "maxItems": 1},
-                {"type": "array", "items": _SIZE, "minItems": 3, "maxItems": 3},
-            ]
-        }
+        {"type": "array", "items": {"type": "integer", "minimum": 1, "maximum": MAX_INTEGER}, "maxItems": MAX_SIZES}
     ),
 ]
-"""[features], or the three sizes of an image; -1 for one of them."""
+"""The sizes of a tensor of any rank."""
+
+
+def _integers(*, open_ended: bool) -> Callable[[Any], tuple[int | None, ...]]:
+    def validate(value: Any) -> tuple[int | None, ...]:
+        values = value if isinstance(value, list | tuple) else [value]
+        if len(values) > MAX_SIZES:
+            raise FieldError(f"has {len(values)} numbers, more than {MAX_SIZES}", "write one for each axis")
+        return tuple(None if item is None and open_ended else whole(item, -MAX_INTEGER) for item in values)
+
+    return validate
+
+
+_INTEGER = {"type": "integer", "minimum": -MAX_INTEGER, "maximum": MAX_INTEGER}
+_END = {"anyOf": [_INTEGER, {"type": "null"}]}
+Ends = Annotated[
+    tuple[int | None, ...],
+    BeforeValidator(_integers(open_ended=True)),
+    WithJsonSchema({"anyOf": [_INTEGER, {"type": "null"}, {"type": "array", "items": _END, "maxItems": MAX_SIZES}]}),
+]
+"""A whole number or null, or a list with one for each axis."""
+Steps = Annotated[
+    tuple[int, ...],
+    BeforeValidator(_integers(open_ended=False)),
+    WithJsonSchema({"anyOf": [_INTEGER, {"type": "array", "items": _INTEGER, "maxItems": MAX_SIZES}]}),
+]
+"""A whole number, or a list with one for each axis."""
 
 
 def _sides(value: Any) -> tuple[int, int, int, int]:

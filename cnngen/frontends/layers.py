@@ -7,23 +7,19 @@ To add a layer, write one class here: ``class MyLayer(Layer, kind="my_layer")`` 
 from __future__ import annotations
 
 import math
-from abc import abstractmethod
-from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal, Unpack
+from typing import ClassVar, Literal
 
-from pydantic import ConfigDict, Field, create_model
+from pydantic import Field, create_model
 
 from cnngen import ops
 from cnngen.errors import ShapeError
 from cnngen.frontends.activations import ACTIVATIONS, ActivationField, Function
+from cnngen.frontends.axes import AXIS_HELP, Axis, axis_number
 from cnngen.frontends.elementary import ELEMENTARY
 from cnngen.frontends.fields import (
     AnyPair,
     AnySides,
     Count,
-    Model,
-    Name,
-    Names,
     Padding,
     Pair,
     Region,
@@ -34,56 +30,9 @@ from cnngen.frontends.fields import (
     resolve_cropping,
     resolve_padding,
 )
+from cnngen.frontends.layer import LAYERS, Common, Layer, Options
 from cnngen.ops.base import Types, require_rank
 from cnngen.ops.resampling import AspectRatio, Coordinates, Resampling, ResizeMode, Rounding, resolve_size
-
-
-@dataclass(frozen=True)
-class Options:
-    """What the rest of the spec says about how layers are read.
-
-    `flatten_order` numbers the elements of an image as the framework did that trained the weights.
-    """
-
-    flatten_order: Literal["hwc", "chw"] = "hwc"
-    layout: Literal["hwc", "chw"] = "hwc"
-    """The order of the sizes of an image in the spec."""
-
-
-class Common(Model):
-    """Fields of every layer and of every use of a block."""
-
-    name: Name | None = Field(None, description="Name of the layer and of its output; by default the kind and a number")
-    inputs: Names | None = Field(None, description="Layers that this one reads; by default the one before it")
-    when: bool = Field(True, description="With false the layer is left out, and its name stands for its input")
-    repeat: Annotated[int, Field(ge=0, le=10_000)] = Field(
-        1, description="How many such layers follow each other, each reading the one before"
-    )
-
-
-class Layer(Common):
-    """Base of the layers. `arity` is the number of inputs: 1, or None for two and more."""
-
-    kind: ClassVar[str]
-    arity: ClassVar[int | None] = 1
-
-    def __init_subclass__(cls, kind: str | None = None, **options: Unpack[ConfigDict]) -> None:
-        super().__init_subclass__(**options)
-        if kind is not None:
-            cls.kind = kind
-            LAYERS[kind] = cls
-
-    @classmethod
-    def __pydantic_init_subclass__(cls, **_: object) -> None:
-        """Pydantic hands the `kind` on; `__init_subclass__` has dealt with it."""
-
-    @abstractmethod
-    def lower(self, inputs: Types, options: Options) -> ops.Op:
-        """The op that this layer becomes for inputs of these types; raises `ShapeError`."""
-
-
-LAYERS: dict[str, type[Layer]] = {}
-"""Every layer by its kind, as it is written in a spec."""
 
 
 class Windowed(Layer):
@@ -339,6 +288,12 @@ class Elementwise(Layer):
     activation: ActivationField = None
 
     def lower(self, inputs: Types, options: Options) -> ops.Op:
+        # Aligned from the last axis, the batch of a vector would meet the width of an image: nobody means that.
+        if {len(tensor.shape) for tensor in inputs} == {2, 4} and len({tensor.shape[0] for tensor in inputs}) == 1:
+            raise ShapeError(
+                f"{self.kind} takes tensors of one rank, not {' and '.join(map(str, inputs))}",
+                remedy="leave the flatten out, or reshape the flat one to an image of one pixel",
+            )
         op = self.op(self.activation)
         assert isinstance(op, ops.Op)
         return op
@@ -387,12 +342,13 @@ class Minimum(Elementwise, kind="minimum"):
 
 
 class Concat(Layer, kind="concat"):
-    """The `inputs` one behind the other along the channels. Becomes `ops.Concat`."""
+    """The `inputs` one behind the other along the channels, or along another axis. Becomes `ops.Concat`."""
 
     arity = None
+    axis: Axis = Field(-1, description=f"Axis along which they are joined: {AXIS_HELP}; by default the last")
 
     def lower(self, inputs: Types, options: Options) -> ops.Concat:
-        return ops.Concat()
+        return ops.Concat.along(axis_number(self.axis, inputs[0], self.kind), inputs[0])
 
 
 class Upsample(Layer, kind="upsample"):
@@ -529,18 +485,20 @@ class Flatten(Layer, kind="flatten"):
 
 
 class Reshape(Layer, kind="reshape"):
-    """The same elements as an image or vector of another shape. Becomes `ops.Reshape`, or `ops.Flatten` of a vector.
+    """The same elements as a tensor of another shape. Becomes `ops.Reshape`, or `ops.Flatten` of a vector.
 
-    `shape` is [h, w, c], or [c, h, w] in a `chw` spec, or [features]; -1 stands for what is left. The elements are
-    numbered as for `flatten`.
+    `shape` is [h, w, c], or [c, h, w] in a `chw` spec, [features], or any other number of sizes; -1 stands for what is
+    left. The elements of images are numbered as for `flatten`, those of other tensors as they lie. With `batch: false`
+    the shape is the whole tensor's, and everything is numbered as it lies.
     """
 
-    shape: Sizes = Field(description="Sizes of an image in the spec's layout, or [features]; one may be -1")
+    shape: Sizes = Field(description="Sizes of an image in the spec's layout, [features], or others; one may be -1")
     order: Literal["hwc", "chw"] | None = Field(None, description="hwc or chw; by default that of the weights format")
+    batch: bool = Field(True, description="Whether the batch stays in front of `shape`; false: it is among the sizes")
 
     def lower(self, inputs: Types, options: Options) -> ops.Reshape | ops.Flatten:
         order, sizes = self.order or options.flatten_order, list(self.shape)
-        elements = math.prod(inputs[0].shape[1:])
+        elements = math.prod(inputs[0].shape[1:] if self.batch else inputs[0].shape)
         if -1 in sizes:
             rest = -math.prod(sizes)
             if elements % rest:
@@ -549,12 +507,15 @@ class Reshape(Layer, kind="reshape"):
                     remedy="choose sizes that divide it",
                 )
             sizes[sizes.index(-1)] = elements // rest
+        if not self.batch:
+            return ops.Reshape.to(tuple(sizes), inputs[0])
         if len(sizes) == 1:
             if sizes[0] != elements:
                 raise ShapeError(f"{sizes[0]} features, the input has {elements}", remedy=f"write {elements} or -1")
             return ops.Flatten(order)
-        height, width, channels = sizes if options.layout == "hwc" else (sizes[1], sizes[2], sizes[0])
-        return ops.Reshape((height, width, channels), order)
+        if len(sizes) == 3 and options.layout == "chw":
+            sizes = [sizes[1], sizes[2], sizes[0]]
+        return ops.Reshape(tuple(sizes), order)
 
 
 class Softmax(Layer, kind="softmax"):
@@ -606,5 +567,7 @@ for _function in (*ACTIVATIONS.values(), *ELEMENTARY.values()):
         __doc__=f"{_function.__doc__} Becomes `ops.Activate`.",
         __cls_kwargs__={"kind": _function.kind},
     )
+
+import cnngen.frontends.axis_layers  # noqa: E402, F401  # its layers come behind those above
 
 __all__ = ["LAYERS", "Common", "Layer", "Options"]

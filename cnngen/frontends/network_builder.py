@@ -115,7 +115,9 @@ class NetworkBuilder:
         self._collect_names(entries, scope)
         for entry in entries:
             add = self._layer if entry.kind in LAYERS else self._block
-            previous = add(entry, scope, previous)
+            output = add(entry, scope, previous)
+            if entry.kind not in LAYERS or LAYERS[entry.kind].arity != 0:
+                previous = output  # what reads nothing is not in the way of what it stands between
         assert previous is not None
         return previous
 
@@ -150,15 +152,24 @@ class NetworkBuilder:
     def _layer(self, entry: Entry, scope: Scope, previous: str | None) -> str:
         label = self._label(entry, scope)
         layer = validate(LAYERS[entry.kind], entry.fields, self.file, label)
-        sources = self._sources(entry, layer, scope, previous, label)
+        sources = self._sources(entry, layer, scope, previous, label) if layer.arity != 0 else ()
+        if layer.arity == 0:
+            self._check_alone(entry, layer, label)
 
         def instance(name: str, inputs: tuple[str, ...]) -> str:
             self._check_arity(layer, inputs, entry, label)
             try:
-                op = layer.lower([self.types[tensor] for tensor in inputs], self.options)
+                lowered = layer.lower([self.types[tensor] for tensor in inputs], self.options)
             except ShapeError as error:
                 raise error.at(Source(self.file, entry.line), scope.prefix + name) from None
-            return self.add(scope.prefix + name, op, inputs, entry.line)
+            if not isinstance(lowered, list):
+                return self.add(scope.prefix + name, lowered, inputs, entry.line)
+            for number, op in enumerate(lowered):
+                part = f"{name}.{number}"
+                if scope.prefix + part in self.types or part in scope.tensors:
+                    raise self._error(f"its part {part!r} has the name of a layer", "rename it", entry.line, label)
+                scope.tensors[part] = self.add(scope.prefix + part, op, inputs, entry.line)
+            return scope.tensors[f"{name}.0"]
 
         return self._repeat(entry, layer, scope, sources, instance)
 
@@ -204,7 +215,7 @@ class NetworkBuilder:
 
     def _repeat(self, entry: Entry, common: Common, scope: Scope, sources: tuple[str, ...], instance: Instance) -> str:
         """Add the instances of a layer or block one behind the other; returns the last one's output."""
-        output = sources[0]
+        output = sources[0] if sources else ""
         for number in range(1, (common.repeat if common.when else 0) + 1):
             self._steps += 1
             if self._steps > MAX_LAYERS:
@@ -258,6 +269,13 @@ class NetworkBuilder:
         if layer.arity is not None and len(inputs) != layer.arity:
             problem = f"{entry.kind} takes one input, and has {len(inputs)}"
             raise self._error(problem, "join them before, by add or concat", entry.line, label)
+
+    def _check_alone(self, entry: Entry, layer: Layer, label: str) -> None:
+        """Raise `SpecError` unless a layer that reads nothing stands for itself."""
+        for key in ("inputs", "repeat", "when"):
+            if key in entry.fields:
+                problem = f"{entry.kind} reads nothing, and has {key!r}"
+                raise self._error(problem, f"leave {key!r} out", entry.fields.lines[key], label)
 
     def _label(self, entry: Entry, scope: Scope) -> str:
         """How messages call a layer that may not have its name yet."""

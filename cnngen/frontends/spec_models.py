@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, WithJsonSchema
 
-from cnngen.frontends.fields import MAX_INTEGER, FieldError, Model, Name, Names, shown, whole
+from cnngen.frontends.fields import MAX_INTEGER, MAX_SIZES, FieldError, Model, Name, Names, shown, whole
 
 VERSION = 1
 _NETWORK_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
@@ -36,11 +36,11 @@ def _network_name(value: Any) -> str:
 
 
 def _shape(value: Any) -> tuple[int, ...]:
-    if not isinstance(value, list | tuple) or len(value) not in (1, 3):
+    if not isinstance(value, list | tuple) or len(value) > MAX_SIZES:
         raise FieldError(
             f"is {shown(value)}",
-            "write [height, width, channels] (with `layout: chw` [channels, height, width]) or [features], "
-            "without the batch",
+            "write [height, width, channels] (with `layout: chw` [channels, height, width]), [features] or "
+            f"up to {MAX_SIZES} others, without the batch",
         )
     return tuple(whole(size, 1) for size in value)
 
@@ -51,16 +51,10 @@ class InputSpec(Model):
     shape: Annotated[
         tuple[int, ...],
         BeforeValidator(_shape),
-        WithJsonSchema(
-            {
-                "anyOf": [
-                    {"type": "array", "items": {"type": "integer", "minimum": 1}, "minItems": size, "maxItems": size}
-                    for size in (3, 1)
-                ]
-            }
-        ),
-    ] = Field(description="[height, width, channels] for hwc, [channels, height, width] for chw, or [features]")
+        WithJsonSchema({"type": "array", "items": {"type": "integer", "minimum": 1}, "maxItems": MAX_SIZES}),
+    ] = Field(description="[height, width, channels] for hwc, [channels, height, width] for chw, [features], or others")
     layout: Literal["hwc", "chw"] = Field("hwc", description="Order of the axes of what the network takes and returns")
+    batch: bool = Field(True, description="Whether a batch is in front of `shape`; false: the shape is the whole one")
 
 
 class WeightsFile(Model):

@@ -99,14 +99,14 @@ def _format(spec: Spec, layout: str) -> Format:
 
 def _add_input(builder: NetworkBuilder, scope: Scope, name: str, spec: InputSpec, batch: int, line: int) -> Input:
     """Declare an input; one in channels-first layout is followed by a transposition to NHWC."""
-    tensor = Input(name, TensorType((batch, *spec.shape)))
+    tensor = Input(name, TensorType((batch, *spec.shape) if spec.batch else spec.shape))
     if tensor.type.elements > MAX_INTEGER:
         problem = f"the input {tensor.type} has {tensor.type.elements:,} elements, more than 2^31 - 1"
         remedy = "reduce the sizes or the batch"
         raise SpecError(problem, remedy=remedy, source=Source(builder.file, line), layer=name)
     builder.types[name] = tensor.type
     scope.tensors[name] = name
-    if spec.layout == "chw" and len(spec.shape) == 3:
+    if spec.layout == "chw" and len(tensor.type.shape) == 4:
         scope.tensors[name] = builder.add(f"{name}/nhwc", Transpose(TO_NHWC), (name,), line)
     return tensor
 

@@ -8,7 +8,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from cnngen.ir import Array, TensorType
-from cnngen.ops.base import SMALLEST_NORMAL, UNIT_ROUNDOFF, Bound, Cost, Op, Types, Weights, parameters
+from cnngen.ops.base import (
+    SMALLEST_NORMAL,
+    UNIT_ROUNDOFF,
+    Bound,
+    Cost,
+    Op,
+    Types,
+    Weights,
+    parameters,
+    require_channels,
+)
 from cnngen.ops.function import Function
 from cnngen.ops.functions import FUNCTIONS
 
@@ -80,6 +90,9 @@ class Activate(Op):
     def infer(self, inputs: Types) -> TensorType:
         return inputs[0]
 
+    def keeps_batch(self, inputs: Types, constant: Sequence[bool]) -> bool:
+        return bool(inputs[0].shape)
+
     def cost(self, inputs: Types, output: TensorType) -> Cost:
         return Cost(other=self.activation.rule.operations * output.elements)
 
@@ -98,6 +111,7 @@ class PRelu(Op):
     """
 
     def weight_shapes(self, inputs: Types) -> dict[str, tuple[int, ...]]:
+        require_channels(inputs, "prelu")
         return {"alpha": (inputs[0].shape[-1],)}
 
     def infer(self, inputs: Types) -> TensorType:

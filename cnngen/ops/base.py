@@ -125,6 +125,13 @@ class Op(ABC):
     def infer(self, inputs: Types) -> TensorType:
         """Type of the output."""
 
+    def keeps_batch(self, inputs: Types, constant: Sequence[bool]) -> bool:
+        """Whether part i of axis 0 of the output depends on part i of axis 0 of the inputs only, however long that is.
+
+        `constant` says which inputs are the same whatever the caller of the network gives: they have no batch.
+        """
+        return not any(constant) and all(len(tensor.shape) > 1 for tensor in inputs)
+
     def field(self, inputs: Types) -> Field:
         """Receptive-field step, the same for every input."""
         return POINTWISE
@@ -142,13 +149,31 @@ class Op(ABC):
         """The value with the error bound of a float32 kernel, given exact float32 inputs."""
 
 
+RANK_REMEDIES = {
+    (4, 2): "add a flatten layer before it",
+    (2, 4): "apply it before the flatten layer",
+    (3, 4): "an image has three sizes, its channels among them: write [height, width, 1] where there is one",
+}
+"""What to do about a tensor of one rank where another is needed."""
+
+
 def require_rank(inputs: Types, rank: int, what: str) -> None:
     """Raise `ShapeError` unless every input has `rank` dimensions."""
     for tensor in inputs:
         if len(tensor.shape) != rank:
             raise ShapeError(
                 f"{what} takes a tensor of rank {rank}, not {tensor}",
-                remedy="add a flatten layer before it" if rank == 2 else "apply it before the flatten layer",
+                remedy=RANK_REMEDIES.get((len(tensor.shape), rank), f"reshape it to {rank} axes, the batch included"),
+            )
+
+
+def require_channels(inputs: Types, what: str) -> None:
+    """Raise `ShapeError` unless every input has an axis of channels, the last one, beside the batch."""
+    for tensor in inputs:
+        if len(tensor.shape) < 2:
+            raise ShapeError(
+                f"{what} works channel by channel, and {tensor or 'a scalar'} has no channels",
+                remedy="reshape it to (batch, channels)",
             )
 
 

@@ -50,28 +50,37 @@ class Elementwise(Op):
             count = "at least two inputs" if self.most is None else f"exactly {self.most} inputs"
             raise ShapeError(f"{self.kind} needs {count}, and has {len(inputs)}", remedy="list them under inputs:")
         shapes = " and ".join(map(str, inputs))
-        if len({len(tensor.shape) for tensor in inputs}) > 1:
-            raise ShapeError(
-                f"{self.kind} takes tensors of one rank, not {shapes}",
-                remedy="leave the flatten out, or reshape the flat one to an image of one pixel",
-            )
-        names = AXES.get(len(inputs[0].shape), ())
-        for axis, sizes in enumerate(zip(*(tensor.shape for tensor in inputs), strict=True)):
+        rank = max(len(tensor.shape) for tensor in inputs)
+        names = AXES.get(rank, ())
+        aligned = [(1,) * (rank - len(tensor.shape)) + tensor.shape for tensor in inputs]
+        for axis, sizes in enumerate(zip(*aligned, strict=True)):
             if len({size for size in sizes if size != 1}) > 1:
                 name = names[axis] if names else f"axis {axis}"
                 raise ShapeError(
                     f"{self.kind} takes tensors whose sizes are equal or 1 along each axis, not {shapes} "
                     f"({name} {' and '.join(map(str, sizes))})",
-                    remedy="match stride and filters of the branches, for example by a 1x1 conv2d",
+                    remedy=self._remedy(inputs),
                 )
         return TensorType(np.broadcast_shapes(*(tensor.shape for tensor in inputs)))
+
+    def keeps_batch(self, inputs: Types, constant: Sequence[bool]) -> bool:
+        rank = max(len(tensor.shape) for tensor in inputs)
+        return rank > 0 and all(
+            (len(tensor.shape) < rank or tensor.shape[0] == 1) if same else len(tensor.shape) == rank
+            for tensor, same in zip(inputs, constant, strict=True)
+        )
 
     def seen(self, inputs: Types, position: int) -> Field:
         """Receptive-field step of input number `position`: one that is broadcast is repeated along that axis."""
         own, output = inputs[position].shape, self.infer(inputs).shape
-        if len(own) == 4:
+        if len(own) == len(output) == 4:
             return Window(repeat=(output[1] // own[1], output[2] // own[2]))
         return POINTWISE if own[1:] == output[1:] else Everything()
+
+    def _remedy(self, inputs: Types) -> str:
+        if len({len(tensor.shape) for tensor in inputs}) > 1:
+            return "axes are aligned from the last: reshape the flat one to an image of one pixel, [1, 1, channels]"
+        return "match stride and filters of the branches, for example by a 1x1 conv2d"
 
     def cost(self, inputs: Types, output: TensorType) -> Cost:
         activation = self.activation.rule.operations if self.activation else 0

@@ -9,7 +9,7 @@ import numpy as np
 
 from cnngen.ir import Array, TensorType
 from cnngen.ops.activation import Activation, activated
-from cnngen.ops.base import UNIT_ROUNDOFF, Bound, Cost, Op, Types, Weights, parameters, require_rank
+from cnngen.ops.base import UNIT_ROUNDOFF, Bound, Cost, Op, Types, Weights, parameters, require_channels, require_rank
 from cnngen.ops.function import EXP_ROUNDINGS, LOG_ROUNDINGS
 
 
@@ -30,6 +30,7 @@ class BatchNorm(Op):
         return "batch_norm"
 
     def weight_shapes(self, inputs: Types) -> dict[str, tuple[int, ...]]:
+        require_channels(inputs, "batch_norm")
         channels = (inputs[0].shape[-1],)
         return {"gamma": channels, "beta": channels, "mean": channels, "variance": channels}
 

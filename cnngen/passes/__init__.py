@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from cnngen.ir import Graph, verify_graph
 from cnngen.passes.elide_concat import elide_concat, verify_placements
+from cnngen.passes.expand_operands import expand_operands
 from cnngen.passes.fold_batch_norm import fold_batch_norm
 from cnngen.passes.fold_flatten import fold_flatten
 from cnngen.passes.fuse_epilogues import fuse_epilogues
@@ -24,6 +25,7 @@ PASSES: tuple[Callable[[Graph], Graph], ...] = (
     fold_flatten,
     fold_batch_norm,
     fuse_epilogues,
+    expand_operands,
     nest_concats,
     elide_concat,
 )
@@ -40,6 +42,7 @@ def optimise(graph: Graph) -> Graph:
 __all__ = [
     "PASSES",
     "elide_concat",
+    "expand_operands",
     "fold_batch_norm",
     "fold_flatten",
     "fuse_epilogues",

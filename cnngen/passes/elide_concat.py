@@ -18,17 +18,19 @@ from types import MappingProxyType
 
 from cnngen.errors import GraphError
 from cnngen.ir import Graph, Node, Placement
-from cnngen.ops import Concat, Flatten, Identity
+from cnngen.ops import Concat, Constant, Flatten, Identity, Reshape, Slice
 
-VIEWS = (Flatten, Identity)
+WHOLE = (Flatten, Identity, Reshape)
 """Ops whose output is the memory of their input: neither may be a slice of something wider."""
+VIEWS = (*WHOLE, Slice)
+"""With those whose output is a part of that memory."""
 
 
 def elide_concat(graph: Graph) -> Graph:
     """Place each tensor in the first Concat that reads it."""
     placements: dict[str, Placement] = {}
     for host in graph.nodes:
-        if not isinstance(host.op, Concat):
+        if not isinstance(host.op, Concat) or not host.op.of_channels(graph.types[host.name]):
             continue
         for name, channel in slices(graph, host):
             if name not in placements and obstacle(graph, name, host) is None:
@@ -51,9 +53,11 @@ def obstacle(graph: Graph, name: str, host: Node) -> str | None:
         return "is a graph output, which has a buffer of its own"
     if host.inputs.count(name) != 1:
         return "does not occur exactly once in the concat"
+    if isinstance(producer.op, Constant):
+        return "is a constant, which lies among the weights"
     if isinstance(producer.op, VIEWS):
         return f"is a view made by {producer.op.kind}"
-    readers = [node.op.kind for node in graph.nodes if name in node.inputs and isinstance(node.op, VIEWS)]
+    readers = [node.op.kind for node in graph.nodes if name in node.inputs and isinstance(node.op, WHOLE)]
     if readers:
         return f"is viewed as one piece by {readers[0]}"
     return None
@@ -71,6 +75,8 @@ def verify_placements(graph: Graph) -> Graph:
         host = nodes.get(placement.host)
         if host is None or not isinstance(host.op, Concat):
             raise GraphError(f"is placed in {placement.host}, which is no concat", layer=name)
+        if not host.op.of_channels(graph.types[host.name]):
+            raise GraphError(f"is placed in {placement.host}, which does not join channels", layer=name)
         reason = obstacle(graph, name, host)
         if reason is not None:
             raise GraphError(f"is placed in {host.name} but {reason}", layer=name)

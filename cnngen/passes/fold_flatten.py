@@ -30,7 +30,7 @@ def fold_flatten(graph: Graph) -> Graph:
             elif node.name not in graph.outputs and all(isinstance(c.op, Dense) for c in consumers[node.name]):
                 images[node.name] = (image[0], image[1], image[2])
                 node = replace(node, op=Flatten("hwc"))
-        elif node.inputs[0] in images:
+        elif node.inputs and node.inputs[0] in images:
             weight = rows_to_hwc(node.weights["weight"], images[node.inputs[0]])
             node = replace(node, weights=MappingProxyType({**node.weights, "weight": weight}))
         nodes.append(node)

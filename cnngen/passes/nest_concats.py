@@ -28,7 +28,7 @@ def nest_concats(graph: Graph) -> Graph:
     nodes: list[Node] = []
     for node in graph.nodes:
         leaves[node.name] = (node.name,)
-        if isinstance(node.op, Concat):
+        if isinstance(node.op, Concat) and node.op.of_channels(graph.types[node.name]):
             node = replace(node, inputs=_nested(node.inputs, concats, leaves))
             leaves[node.name] = tuple(leaf for name in node.inputs for leaf in leaves[name])
             concats.append(node.name)

@@ -20,6 +20,14 @@ def uses(graph: Graph) -> Counter[str]:
     return Counter(name for node in graph.nodes for name in node.inputs) + Counter(graph.outputs)
 
 
+def fresh(name: str, taken: set[str]) -> str:
+    """`name`, or one like it that is not `taken`, which it is from now on."""
+    while name in taken:
+        name += "_"
+    taken.add(name)
+    return name
+
+
 def renamed(node: Node, names: Mapping[str, str]) -> Node:
     """`node` with its own name and its inputs' names replaced where `names` has another."""
     inputs = tuple(names.get(name, name) for name in node.inputs)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from cnngen.ir import Graph, Node
-from cnngen.ops import Flatten, Identity
-from cnngen.plan.memory import NO_HALO, Arena, Buffer, Halo, View, as_image, assign_offsets
+from cnngen.ops import Constant, Flatten, Identity, Reshape, Slice
+from cnngen.plan.memory import NO_HALO, Arena, Buffer, Halo, View, aligned, as_image, assign_offsets
 from cnngen.plan.steps import K, Step
 
 
@@ -31,7 +32,8 @@ class Layout:
     """The place of every tensor; arena views are relative to their own buffer until `resolve`.
 
     `staged` are graph inputs that are copied into the arena first, `aliases` nodes that are another
-    view of their input, `copied_outputs` the graph outputs (by number) that are copied at the end.
+    view of their input, `copied_outputs` the graph outputs (by number) that are copied at the end. `constants` says
+    where each constant lies among the packed parameters; its view is elsewhere where it is copied from there.
     """
 
     graph: Graph
@@ -40,6 +42,16 @@ class Layout:
     staged: frozenset[str]
     aliases: frozenset[str]
     copied_outputs: frozenset[int]
+    constants: Mapping[str, View] = field(default_factory=lambda: MappingProxyType({}))
+
+    @property
+    def constant_floats(self) -> int:
+        """Size of all constants, which come first among the packed parameters."""
+        return sum(aligned(math.prod(view.shape)) for view in self.constants.values())
+
+    def free(self, node: Node) -> bool:
+        """Whether nothing has to be done for `node`: it is a view of its input, or a constant where it is read."""
+        return node.name in self.aliases or self.views[node.name].space == "weights"
 
     def external_input(self, name: str) -> View:
         """Where the caller's array of a graph input lies."""
@@ -125,15 +137,7 @@ def lay_out(graph: Graph, halo: Callable[[Graph, Node], Halo], *, converted: boo
             root = home[node.inputs[0]]
             old, new = halos.get(root, NO_HALO), halo(graph, node)
             halos[root] = (max(old[0], new[0]), max(old[1], new[1]), max(old[2], new[2]), max(old[3], new[3]))
-    # A flattened tensor must be dense: where its source has a halo, or is a slice, it is a copy.
-    aliases = set()
-    for node in graph.nodes:
-        if not isinstance(node.op, Flatten | Identity):
-            continue
-        root = home[node.inputs[0]]
-        sliced = node.inputs[0] in graph.placements
-        if isinstance(node.op, Identity) or not (any(halos.get(root, NO_HALO)) or sliced or _reorders(graph, node)):
-            aliases.add(node.name)
+    aliases = _aliases(graph, home, halos)
 
     views: dict[str, View] = {}
     buffers: list[Room] = []
@@ -166,20 +170,37 @@ def lay_out(graph: Graph, halo: Callable[[Graph, Node], Halo], *, converted: boo
                 views[name] = in_arena(name)
         return views[name]
 
+    constants: dict[str, View] = {}
+    packed = 0
     for node in graph.nodes:
+        own = graph.types[node.name]
         if node.name in aliases:
             source = views[node.inputs[0]]
-            if isinstance(node.op, Flatten):
-                whole = View.packed(source.space, source.index, graph.types[node.name])
-                source = replace(whole, offset=source.offset)
+            channels = part_of_channels(graph, node)
+            if channels is not None:
+                source = source.slice_channels(*channels)
+            elif not isinstance(node.op, Identity):
+                source = replace(View.packed(source.space, source.index, own), offset=source.offset)
             views[node.name] = source
-        else:
-            place(node.name)
+            continue
+        if isinstance(node.op, Constant):
+            constants[node.name] = replace(View.packed("weights", 0, own), offset=packed)
+            packed += aligned(own.elements)
+            if not (converted or any(halos.get(node.name, NO_HALO))):
+                views[node.name] = constants[node.name]
+                continue
+        place(node.name)
     for index, name in enumerate(graph.outputs):
         if views[name].space != "output" or views[name].index != index:
             copied.add(index)
     return Layout(
-        graph, MappingProxyType(views), tuple(buffers), frozenset(staged), frozenset(aliases), frozenset(copied)
+        graph,
+        MappingProxyType(views),
+        tuple(buffers),
+        frozenset(staged),
+        frozenset(aliases),
+        frozenset(copied),
+        MappingProxyType(constants),
     )
 
 
@@ -190,15 +211,49 @@ def _homes(graph: Graph) -> dict[str, str]:
         placement = graph.placements.get(node.name)
         home[node.name] = home[placement.host] if placement else node.name
     for node in graph.nodes:
-        if isinstance(node.op, Identity):
+        if isinstance(node.op, Identity) or part_of_channels(graph, node):
             home[node.name] = home[node.inputs[0]]
     return home
 
 
+def _aliases(graph: Graph, home: Mapping[str, str], halos: Mapping[str, Halo]) -> set[str]:
+    """The nodes that are another view of their input.
+
+    A tensor of another shape must be dense: where its source has a halo, or is a part, or where it needs a halo
+    itself, it is a copy.
+    """
+    parts = set(graph.placements)
+    aliases: set[str] = set()
+    for node in graph.nodes:
+        match node.op:
+            case Identity():
+                alias = True
+            case Flatten() | Reshape():
+                whole = node.inputs[0] not in parts and not _reorders(graph, node)
+                ends = (home[node.inputs[0]], home[node.name])
+                alias = whole and not any(any(halos.get(name, NO_HALO)) for name in ends)
+            case Slice():
+                alias = part_of_channels(graph, node) is not None
+                parts |= {node.name} if alias else set()
+            case _:
+                continue
+        if alias:
+            aliases.add(node.name)
+            parts |= {node.name} if node.inputs[0] in parts else set()
+    return aliases
+
+
+def part_of_channels(graph: Graph, node: Node) -> tuple[int, int] | None:
+    """First and number of the channels of its input that `node` is, where it is no more than that."""
+    return node.op.channels(graph.types[node.inputs[0]]) if isinstance(node.op, Slice) else None
+
+
 def _reorders(graph: Graph, node: Node) -> bool:
-    """Whether a flatten changes the order of the elements."""
-    shape = as_image(graph.types[node.inputs[0]])
-    return isinstance(node.op, Flatten) and node.op.order == "chw" and shape[3] > 1 and shape[1] * shape[2] > 1
+    """Whether a flatten or reshape changes the order of the elements."""
+    if not isinstance(node.op, Flatten | Reshape) or node.op.order == "hwc":
+        return False
+    images = [shape for tensor in (node.inputs[0], node.name) if len(shape := graph.types[tensor].shape) == 4]
+    return any(shape[3] > 1 and shape[1] * shape[2] > 1 for shape in images)
 
 
 def _direct_outputs(
@@ -213,7 +268,7 @@ def _direct_outputs(
     direct: dict[str, int] = {}
     for index, output in enumerate(graph.outputs):
         name = output
-        while name in aliases:
+        while name in aliases and not isinstance(producers[name].op, Slice):
             name = producers[name].inputs[0]
         if name in inputs or name in direct or home[name] != name or any(halos.get(name, NO_HALO)):
             continue

@@ -16,7 +16,8 @@ from cnngen.ir import Array, TensorType
 ALIGNMENT = 16
 """Floats: buffers start on a cache line of 64 bytes."""
 
-Space = Literal["input", "output", "arena"]
+Space = Literal["input", "output", "arena", "weights"]
+"""The caller's arrays, working memory, and the packed parameters, where constants lie."""
 Halo = tuple[int, int, int, int]
 """Zero pixels around an image: top, bottom, left, right."""
 NO_HALO: Halo = (0, 0, 0, 0)
@@ -26,7 +27,7 @@ NO_HALO: Halo = (0, 0, 0, 0)
 class View:
     """A tensor in memory, always of rank 4: element (n, h, w, c) is at ``offset + n s0 + h s1 + w s2 + c s3``.
 
-    A tensor of rank 2 is an image of one pixel. `index` numbers the input, output or arena buffer.
+    What a tensor of another rank is as an image, `as_image` says. `index` numbers the input, output or arena buffer.
     """
 
     space: Space
@@ -53,24 +54,6 @@ class View:
     def slice_channels(self, first: int, count: int) -> View:
         """`count` channels from `first` on."""
         return replace(self, offset=self.offset + first * self.strides[3], shape=(*self.shape[:3], count))
-
-    def permuted(self, axes: tuple[int, ...]) -> View:
-        """The same elements with the axes in another order."""
-        a, b, c, d = axes
-        shape, strides = self.shape, self.strides
-        return replace(
-            self,
-            shape=(shape[a], shape[b], shape[c], shape[d]),
-            strides=(strides[a], strides[b], strides[c], strides[d]),
-        )
-
-    def unflattened(self, shape: tuple[int, int, int, int], order: str) -> View:
-        """This dense vector as the images of `shape` whose elements it numbers in `order` (hwc or chw)."""
-        n, h, w, c = shape
-        if n * h * w * c != math.prod(self.shape):
-            raise PlanError(f"images of {shape} are no vectors of {self.shape}")
-        strides = (h * w * c, w * c, c, 1) if order == "hwc" else (h * w * c, w, 1, h * w)
-        return replace(self, shape=shape, strides=strides)
 
     def of(self, memory: Array, base: int = 0) -> Array:
         """The tensor as a NumPy view of shape (n, h, w, c) into one-dimensional `memory`."""
@@ -110,13 +93,32 @@ class Arena:
 
 
 def as_image(tensor: TensorType) -> tuple[int, int, int, int]:
-    """The shape as (n, h, w, c); a vector is one pixel. Raises `PlanError` for other ranks."""
-    batch, *rest = tensor.shape
-    if len(rest) == 3:
-        return (batch, rest[0], rest[1], rest[2])
-    if len(rest) == 1:
-        return (batch, 1, 1, rest[0])
-    raise PlanError(f"a tensor of shape {tensor} has no place in memory")
+    """The shape as (n, h, w, c) of a tensor of any rank: its last axis is the channels, its first one the batch.
+
+    A vector (rank 2) is one pixel, a row of vectors (rank 3) an image of height 1. Axes in the middle that are one
+    too many are taken together as the height. A tensor of rank 0 or 1 is one pixel without a batch. All but ranks 2
+    and 4 are dense in memory, so that their elements have this order whatever their axes are.
+    """
+    if len(tensor.shape) < 2:
+        return (1, 1, 1, tensor.elements)
+    batch, *middle, channels = tensor.shape
+    if len(middle) < 2:
+        return (batch, 1, math.prod(middle), channels)
+    return (batch, math.prod(middle[:-1]), middle[-1], channels)
+
+
+def strides_of(view: View, tensor: TensorType) -> tuple[int, ...]:
+    """The step in memory along each axis of `tensor`, which lies at `view`."""
+    if len(tensor.shape) == 4:
+        return view.strides
+    if len(tensor.shape) == 2:
+        return (view.strides[0], view.strides[3])
+    return dense_strides(tensor.shape)
+
+
+def dense_strides(shape: Sequence[int]) -> tuple[int, ...]:
+    """The step along each axis where elements lie side by side in order."""
+    return tuple(math.prod(shape[axis + 1 :]) for axis in range(len(shape)))
 
 
 def assign_offsets(buffers: Sequence[Buffer]) -> Arena:
@@ -134,15 +136,15 @@ def assign_offsets(buffers: Sequence[Buffer]) -> Arena:
         others = sorted(met.values(), key=lambda b: b.offset)
         offset = 0
         for other in others:
-            if offset + _aligned(buffer.size) <= other.offset:
+            if offset + aligned(buffer.size) <= other.offset:
                 break
-            offset = max(offset, other.offset + _aligned(other.size))
+            offset = max(offset, other.offset + aligned(other.size))
         placed.append(replace(buffer, offset=offset))
         for live in at[buffer.first : buffer.last + 1]:
             live.append(placed[-1])
     placed.sort(key=lambda b: b.index)
-    lower_bound = max((sum(_aligned(b.size) for b in live) for live in at), default=0)
-    size = max((b.offset + _aligned(b.size) for b in placed), default=0)
+    lower_bound = max((sum(aligned(b.size) for b in live) for live in at), default=0)
+    size = max((b.offset + aligned(b.size) for b in placed), default=0)
     return verify_arena(Arena(tuple(placed), size, lower_bound))
 
 
@@ -160,5 +162,6 @@ def verify_arena(arena: Arena) -> Arena:
     return arena
 
 
-def _aligned(size: int) -> int:
+def aligned(size: int) -> int:
+    """`size` floats, rounded up to whole cache lines."""
     return -(-size // ALIGNMENT) * ALIGNMENT

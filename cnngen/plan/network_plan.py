@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,10 +12,10 @@ import numpy as np
 
 from cnngen.arithmetic import Arithmetic
 from cnngen.errors import PlanError
-from cnngen.ir import Graph, Node
+from cnngen.ir import Array, Graph, Node
 from cnngen.ops import Concat
 from cnngen.plan.layout import Layout
-from cnngen.plan.memory import ALIGNMENT, Arena, View
+from cnngen.plan.memory import ALIGNMENT, Arena, View, aligned
 from cnngen.plan.steps import Call, Lowered, Step
 
 
@@ -43,6 +44,8 @@ class NetworkPlan(ABC, Generic[L]):
     views: Mapping[str, View]
     arena: Arena
     blob_floats: int
+    constants: Mapping[str, View]
+    """Where each constant of the graph lies among the packed parameters."""
 
     @property
     @abstractmethod
@@ -87,8 +90,8 @@ class NetworkPlan(ABC, Generic[L]):
 class Blob:
     """Gives packed parameter arrays their offsets."""
 
-    def __init__(self) -> None:
-        self.size = 0
+    def __init__(self, size: int = 0) -> None:
+        self.size = size
 
     def place(self, sizes: Sequence[int]) -> tuple[int, ...]:
         """Offsets of arrays of these sizes, one behind the other, each aligned."""
@@ -118,7 +121,7 @@ def lower_graph(
             staged = copy(layout.external_input(tensor.name), layout.views[tensor.name])
             steps.append(Step(tensor.name, f"stage {tensor.name}: {tensor.type}", (call(staged),)))
     for node in graph.nodes:
-        if node.name not in layout.aliases and not concat_in_place(node, layout):
+        if not layout.free(node) and not concat_in_place(node, layout):
             steps.append(Step(node.name, describe(graph, node), tuple(map(call, lower(node)))))
     for index, name in enumerate(graph.outputs):
         if index in layout.copied_outputs:
@@ -127,9 +130,16 @@ def lower_graph(
     return steps
 
 
+def pack_constants(plan: NetworkPlan[L], nodes: Mapping[str, Node], blob: Array) -> None:
+    """Put the constants among `nodes` where the kernels of `plan` read them."""
+    for name, view in plan.constants.items():
+        value = nodes[name].weights["value"]
+        blob[view.offset : view.offset + value.size] = value.reshape(-1)
+
+
 def verify_parameters(plan: NetworkPlan[L]) -> None:
     """Raise `PlanError` where packed parameters overlap, are not aligned or leave the blob."""
-    end = 0
+    end = sum(aligned(math.prod(view.shape)) for view in plan.constants.values())
     for step in plan.steps:
         for call in step.calls:
             sizes = call.kernel.parameter_sizes

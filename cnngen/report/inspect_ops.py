@@ -9,14 +9,18 @@ from cnngen.ops import (
     LRN,
     Activate,
     Activation,
+    ArgReduce,
     BatchNorm,
     ChannelShuffle,
     Concat,
+    Constant,
     Conv2D,
     Conv2DTranspose,
+    Cut,
     Dense,
     DepthToSpace,
     Elementwise,
+    Expand,
     Flatten,
     GlobalPool2D,
     GroupNorm,
@@ -24,12 +28,15 @@ from cnngen.ops import (
     InstanceNorm,
     LayerNorm,
     LogSoftmax,
+    MatMul,
     Op,
     Pad,
     Pool2D,
     PRelu,
+    Reduce,
     Reshape,
     Resize,
+    Slice,
     Softmax,
     SpaceToDepth,
     Transpose,
@@ -78,6 +85,16 @@ def describe(op: Op, inputs: tuple[TensorType, ...]) -> str:
             return f"flatten {op.order}"
         case Transpose():
             return f"transpose {' '.join(map(str, op.axes))}"
+        case Reduce():
+            return f"{op.kind} {','.join(map(str, op.axes))}"
+        case ArgReduce():
+            return f"{op.kind} {op.axis}"
+        case Expand():
+            return f"expand to {'x'.join(map(str, op.shape))}"
+        case Slice():
+            return f"slice {', '.join(cut_text(cut) for cut in op.cuts)}"
+        case Concat() if op.axis != -1:
+            return f"concat axis {op.axis}"
         case Pad():
             what = "" if op.kind == "crop" else f" {op.mode}" if op.mode != "constant" else f" {op.value:g}"
             channels = f" c{','.join(map(str, op.channels))}" if any(op.channels) else ""
@@ -92,7 +109,7 @@ def describe(op: Op, inputs: tuple[TensorType, ...]) -> str:
             return f"{op.kind} {op.block}"
         case ChannelShuffle():
             return f"{op.kind} g{op.groups}"
-        case GlobalPool2D() | PRelu() | Concat() | Identity() | Softmax() | LogSoftmax():
+        case GlobalPool2D() | PRelu() | Concat() | Identity() | Softmax() | LogSoftmax() | Constant() | MatMul():
             return op.kind
         case _:
             assert_never(op)
@@ -103,6 +120,12 @@ def resampling(how: Resampling) -> str:
     rounding = f" {how.rounding}" if how.mode == "nearest" else ""
     extras = f"{' exclude_outside' if how.exclude_outside else ''}{' antialias' if how.antialias else ''}"
     return f"{how.mode} {how.coordinates}{rounding}{extras}"
+
+
+def cut_text(cut: Cut) -> str:
+    """Axis, and first and last element: ``3: 0..7 by 2``."""
+    last = cut.start + cut.step * (cut.count - 1)
+    return f"{cut.axis}: {cut.start}..{last}" + (f" by {cut.step}" if cut.step != 1 else "")
 
 
 def window(op: Conv2D | Conv2DTranspose | Pool2D) -> str:

@@ -17,6 +17,7 @@ from cnngen.analysis.receptive_field import receptive_fields
 from cnngen.backends.cpu.kernels import ElementwiseKernel
 from cnngen.backends.cpu.target import host_isas
 from cnngen.errors import PlanError, ShapeError
+from cnngen.frontends.layers import LAYERS, Options
 from cnngen.frontends.weight_layouts import layouts
 from cnngen.ir import Array, Graph, TensorType
 from cnngen.ops import (
@@ -75,8 +76,11 @@ def test_shapes_that_do_not_are_refused_with_the_facts(op: Elementwise) -> None:
         op.infer([TensorType((1, 6, 6, 3)), TensorType((1, 6, 6, 4))])
     with pytest.raises(ShapeError, match=r"1x5 and 1x4 \(features 5 and 4\)"):
         op.infer([TensorType((1, 5)), TensorType((1, 4))])
+    # In a spec an image and a vector are refused: the batch of the one would meet the width of the other.
     with pytest.raises(ShapeError, match="tensors of one rank, not 1x6x6x3 and 1x3; leave the flatten out"):
-        op.infer([TensorType((1, 6, 6, 3)), TensorType((1, 3))])
+        LAYERS[op.kind]().lower([TensorType((1, 6, 6, 3)), TensorType((1, 3))], Options())
+    with pytest.raises(ShapeError, match=r"4x6x6x3 and 5x3 \(width 6 and 5\); axes are aligned from the last"):
+        op.infer([TensorType((4, 6, 6, 3)), TensorType((5, 3))])
 
 
 def test_number_of_inputs(tmp_path: Path) -> None:

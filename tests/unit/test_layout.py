@@ -15,15 +15,14 @@ import pytest
 from cnngen.backends.cpu.halo import halo_of
 from cnngen.backends.cpu.plan import Plan
 from cnngen.backends.cpu.target import ISAS, Target
-from cnngen.errors import PlanError
-from cnngen.ir import Graph
+from cnngen.ir import Graph, TensorType
 from cnngen.ops import Add, Concat, Conv2D, Dense, Flatten, GlobalPool2D, Identity, Pool2D, Transpose
 from cnngen.passes.elide_concat import elide_concat
 from cnngen.plan.layout import Layout, lay_out
-from cnngen.plan.memory import NO_HALO, View
+from cnngen.plan.memory import NO_HALO, View, as_image
 from cnngen.reference import reference
 from tests.graphs import RELU, SAME3, Builder, feed
-from tests.native import native, planned
+from tests.native import native
 
 SAME = Conv2D(4, (3, 3), padding=SAME3)
 POINTWISE = Conv2D(4, (1, 1))
@@ -345,8 +344,16 @@ def test_an_early_tensor_survives_until_its_last_reader() -> None:
     assert (buffer.first, buffer.last) == (0, 5)
 
 
-def test_tensors_of_other_ranks_have_no_place() -> None:
-    builder = Builder((1, 3, 4))
-    builder.add(Identity())
-    with pytest.raises(PlanError, match="no place in memory"):
-        planned(builder.graph(), "scalar")
+@pytest.mark.parametrize(
+    ("shape", "image"),
+    [
+        ((), (1, 1, 1, 1)),
+        ((5,), (1, 1, 1, 5)),
+        ((2, 5), (2, 1, 1, 5)),
+        ((2, 3, 5), (2, 1, 3, 5)),
+        ((2, 3, 4, 5), (2, 3, 4, 5)),
+        ((2, 3, 4, 5, 6), (2, 12, 5, 6)),
+    ],
+)
+def test_a_tensor_of_any_rank_is_an_image_of_its_last_axis(shape: tuple[int, ...], image: tuple[int, ...]) -> None:
+    assert as_image(TensorType(shape)) == image

@@ -8,6 +8,7 @@ from typing import assert_never
 
 from cnngen.backends.cpu.kernels import (
     AnyKernel,
+    ArgReduceKernel,
     BilinearKernel,
     ChannelNormKernel,
     CopyKernel,
@@ -16,12 +17,15 @@ from cnngen.backends.cpu.kernels import (
     FillKernel,
     ImageNormKernel,
     LrnKernel,
+    MatMulKernel,
     Operation,
     PadKernel,
     PoolKernel,
+    ReduceKernel,
     ReshapeKernel,
     ResizeKernel,
     SoftmaxKernel,
+    StridedCopyKernel,
     Strides,
     UpsampleKernel,
 )
@@ -33,15 +37,18 @@ from cnngen.ops import (
     Activate,
     Activation,
     Add,
+    ArgReduce,
     BatchNorm,
     ChannelShuffle,
     Concat,
+    Constant,
     Conv2D,
     Conv2DTranspose,
     Dense,
     DepthToSpace,
     Div,
     Elementwise,
+    Expand,
     Flatten,
     GlobalPool2D,
     GroupNorm,
@@ -49,6 +56,7 @@ from cnngen.ops import (
     InstanceNorm,
     LayerNorm,
     LogSoftmax,
+    MatMul,
     Maximum,
     Minimum,
     Mul,
@@ -56,8 +64,10 @@ from cnngen.ops import (
     Pool2D,
     Power,
     PRelu,
+    Reduce,
     Reshape,
     Resize,
+    Slice,
     Softmax,
     SpaceToDepth,
     Sub,
@@ -65,8 +75,11 @@ from cnngen.ops import (
     Upsample,
     UpsampleBilinear,
 )
+from cnngen.plan.axis_loops import product_loops, reduction_loops
 from cnngen.plan.layout import Layout, Scratch
+from cnngen.plan.loops import broadcast_nest, different_ranks
 from cnngen.plan.memory import View
+from cnngen.plan.moves import Move, moves, reshape_move, reshape_views
 from cnngen.plan.norm_sets import norm_sets
 from cnngen.plan.rearrange import copies, padded_parts
 from cnngen.plan.steps import Lowered
@@ -102,6 +115,8 @@ def lower(node: Node, layout: Layout, target: Target, scratch: Scratch) -> Itera
             yield Lowered(_pool(Pool2D(op.reduction, size, size), reads[0], write, lanes), reads, write)
         case Activate():
             yield Lowered(_elementwise("map", reads, write, lanes, op.activation), reads, write)
+        case Elementwise() if different_ranks(node, layout):
+            yield Lowered(_broadcast(ARITHMETIC[type(op)], node, layout, lanes, op.activation), reads, write)
         case Elementwise():
             yield Lowered(_elementwise(ARITHMETIC[type(op)], reads, write, lanes, op.activation), reads, write)
         case BatchNorm():
@@ -118,8 +133,24 @@ def lower(node: Node, layout: Layout, target: Target, scratch: Scratch) -> Itera
         case LogSoftmax():
             logarithm = SoftmaxKernel(lanes, write.shape, reads[0].strides, write.strides, logarithm=True)
             yield Lowered(logarithm, reads, write)
-        case Transpose():
-            yield copy(reads[0].permuted(op.axes), write, lanes)
+        case Transpose() | Slice() | Expand():
+            yield from (_moved(move, lanes) for move in moves(op, node, layout))
+        case Reduce():
+            loops = reduction_loops(op, node, layout)
+            reduce = ReduceKernel(lanes, op.function, loops.kept, loops.reduced, loops.along)
+            yield Lowered(reduce, reads, write)
+        case ArgReduce():
+            loops = reduction_loops(op, node, layout)
+            count, step = loops.reduced[0] if loops.reduced else (1, 0)
+            yield Lowered(ArgReduceKernel(lanes, op.function, op.select_last, loops.kept, count, step), reads, write)
+        case MatMul():
+            p = product_loops(node, layout)
+            product = MatMulKernel(lanes, p.rows, p.inner, p.columns, p.a_strides, p.b_stride, p.out_stride, p.loops)
+            yield Lowered(product, reads, write)
+        case Flatten() | Reshape():
+            yield _reshaped(op, node, layout, lanes)
+        case Constant():
+            yield copy(layout.constants[node.name], write, lanes)
         case Upsample():
             yield Lowered(UpsampleKernel(lanes, write.shape, op.scale, reads[0].strides, write.strides), reads, write)
         case UpsampleBilinear():
@@ -135,13 +166,8 @@ def lower(node: Node, layout: Layout, target: Target, scratch: Scratch) -> Itera
                 yield Lowered(CopyKernel(lanes, part.shape, part.strides, place.strides), (part,), place)
         case Pad():
             yield from _padded(op, reads[0], write, lanes)
-        case Reshape():
-            (read,) = reads
-            yield Lowered(
-                ReshapeKernel(lanes, write.shape, read.shape, op.order, read.strides, write.strides), reads, write
-            )
-        case Flatten():
-            yield copy(reads[0], write.unflattened(reads[0].shape, op.order), lanes)
+        case Concat() if not op.of_channels(layout.graph.types[node.name]):
+            yield from (_moved(move, lanes) for move in moves(op, node, layout))
         case Concat():
             first = 0
             for name, read in zip(node.inputs, reads, strict=True):
@@ -214,6 +240,36 @@ def _elementwise(
     # A row of pixels is one run of memory in every operand: as one pixel of many channels it has fewer tails.
     rows = [(strides[0], strides[1], w * c * strides[3], strides[3]) for strides in (*operands, write.strides)]
     return replace(kernel, shape=(n, h, 1, w * c), in_strides=tuple(rows[:-1]), out_strides=rows[-1])
+
+
+def _broadcast(
+    operation: Operation, node: Node, layout: Layout, lanes: int, activation: Activation | None
+) -> ElementwiseKernel:
+    """The operation on tensors of any ranks: the loops that the places of all of them leave."""
+    nest = broadcast_nest(node, layout)
+    n, h, w, c = nest.counts
+    *operands, out = ((a, b, c, d) for a, b, c, d in nest.strides)
+    return ElementwiseKernel(lanes, (n, h, w, c), tuple(operands), out, operation, Epilogue(activation))
+
+
+def _moved(move: Move, lanes: int) -> Lowered[AnyKernel]:
+    """A copy; of a transposition the loop that reads neighbours is next to the one that writes them."""
+    counts, (reads, writes) = move.nest.counts, move.nest.strides
+    if len(counts) > 2 and writes[-1] == 1 and reads[-1] not in (0, 1) and 1 in reads:
+        order = [axis for axis in range(len(counts)) if reads[axis] != 1]
+        order.insert(len(order) - 1, reads.index(1))
+        counts, reads, writes = (tuple(steps[axis] for axis in order) for steps in (counts, reads, writes))
+    return Lowered(StridedCopyKernel(lanes, counts, reads, writes), (move.read,), move.write)
+
+
+def _reshaped(op: Flatten | Reshape, node: Node, layout: Layout, lanes: int) -> Lowered[AnyKernel]:
+    """A copy in plain loops where one side is dense, else element by element."""
+    move = reshape_move(op, node, layout)
+    if move is not None:
+        return _moved(move, lanes)
+    read, write = reshape_views(op, node, layout)
+    kernel = ReshapeKernel(lanes, write.shape, read.shape, op.order, read.strides, write.strides)
+    return Lowered(kernel, (read,), write)
 
 
 def _spread(read: View, shape: tuple[int, int, int, int]) -> Strides:

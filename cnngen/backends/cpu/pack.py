@@ -13,6 +13,7 @@ import numpy as np
 
 from cnngen.backends.cpu.kernels import (
     AnyKernel,
+    ArgReduceKernel,
     ChannelNormKernel,
     ConvKernel,
     CopyKernel,
@@ -22,12 +23,15 @@ from cnngen.backends.cpu.kernels import (
     HaloKernel,
     ImageNormKernel,
     LrnKernel,
+    MatMulKernel,
     PadKernel,
     PlanarConvKernel,
     PoolKernel,
+    ReduceKernel,
     ReshapeKernel,
     ResizeKernel,
     SoftmaxKernel,
+    StridedCopyKernel,
     UpsampleKernel,
     WinogradKernel,
 )
@@ -73,7 +77,11 @@ def pack_kernel(kernel: AnyKernel, node: Node) -> list[Array]:
             PoolKernel()
             | LrnKernel()
             | SoftmaxKernel()
+            | ReduceKernel()
+            | ArgReduceKernel()
+            | MatMulKernel()
             | CopyKernel()
+            | StridedCopyKernel()
             | UpsampleKernel()
             | PadKernel()
             | ReshapeKernel()

@@ -45,7 +45,7 @@ class Plan(NetworkPlan[AnyKernel]):
 def plan_graph(graph: Graph, target: Target) -> Plan:
     """Plan `graph`, which must be optimised and verified, for `target`."""
     layout = lay_out(graph, lambda graph, node: halo_of(graph, node, target))
-    blob, scratch = Blob(), ScratchRooms(layout)
+    blob, scratch = Blob(layout.constant_floats), ScratchRooms(layout)
     lanes = target.isa.lanes
     steps = lower_graph(
         graph,
@@ -56,7 +56,7 @@ def plan_graph(graph: Graph, target: Target) -> Plan:
     )
     steps = _fill_halos(steps, layout, target)
     views, arena, steps = scratch.added().resolve(steps)
-    return verify_plan(Plan(graph.name, graph, tuple(steps), views, arena, blob.size, target))
+    return verify_plan(Plan(graph.name, graph, tuple(steps), views, arena, blob.size, layout.constants, target))
 
 
 def verify_plan(plan: Plan) -> Plan:

@@ -9,6 +9,7 @@ from typing import assert_never
 
 from cnngen.backends.cuda.kernels import (
     AnyKernel,
+    ArgReduceKernel,
     BilinearKernel,
     ChannelNormKernel,
     CopyKernel,
@@ -21,12 +22,15 @@ from cnngen.backends.cuda.kernels import (
     GlobalPoolKernel,
     ImageNormKernel,
     LrnKernel,
+    MatMulKernel,
     PadKernel,
     PoolKernel,
+    ReduceKernel,
     ReduceSplitsKernel,
     ReshapeKernel,
     ResizeKernel,
     SoftmaxKernel,
+    StridedCopyKernel,
     UpsampleKernel,
 )
 from cnngen.backends.cuda.kernels.base import ceil_div
@@ -37,14 +41,17 @@ from cnngen.ir import Node, TensorType
 from cnngen.ops import (
     LRN,
     Activate,
+    ArgReduce,
     BatchNorm,
     ChannelShuffle,
     Concat,
+    Constant,
     Conv2D,
     Conv2DTranspose,
     Dense,
     DepthToSpace,
     Elementwise,
+    Expand,
     Flatten,
     GlobalPool2D,
     GroupNorm,
@@ -52,19 +59,25 @@ from cnngen.ops import (
     InstanceNorm,
     LayerNorm,
     LogSoftmax,
+    MatMul,
     Pad,
     Pool2D,
     PRelu,
+    Reduce,
     Reshape,
     Resize,
+    Slice,
     Softmax,
     SpaceToDepth,
     Transpose,
     Upsample,
     UpsampleBilinear,
 )
+from cnngen.plan.axis_loops import product_loops, reduction_loops
 from cnngen.plan.layout import Layout, Scratch
+from cnngen.plan.loops import Nest, broadcast_nest, different_ranks
 from cnngen.plan.memory import View
+from cnngen.plan.moves import Move, moves, reshape_move, reshape_views
 from cnngen.plan.norm_sets import norm_sets
 from cnngen.plan.phases import phase_view
 from cnngen.plan.rearrange import copies, padded_parts
@@ -97,6 +110,8 @@ def lower(node: Node, layout: Layout, target: CudaTarget, scratch: Scratch) -> I
             yield _global_pool(op, reads, write, target)
         case Activate():
             yield elementwise("map", reads, write, target, Epilogue(op.activation))
+        case Elementwise() if different_ranks(node, layout):
+            yield _in_loops(op.kind, broadcast_nest(node, layout), reads, write, target, Epilogue(op.activation))
         case Elementwise():
             yield elementwise(op.kind, reads, write, target, Epilogue(op.activation))
         case BatchNorm():
@@ -124,19 +139,30 @@ def lower(node: Node, layout: Layout, target: CudaTarget, scratch: Scratch) -> I
             strides = reads[0].strides, write.strides
             softmax = SoftmaxKernel(target.precision, write.shape, *strides, *types, isinstance(op, LogSoftmax))
             yield Lowered(softmax, reads, write)
-        case Upsample() | UpsampleBilinear() | Resize() | Reshape():
+        case Upsample() | UpsampleBilinear() | Resize():
             yield _movement(op, reads, write, target)
         case Pad():
             yield from _padded(op, reads[0], write, target)
         case DepthToSpace() | SpaceToDepth() | ChannelShuffle():
             for part, place in copies(op, reads[0], write):
                 yield copy(part, place, target)
-        case Transpose():
-            yield copy(reads[0].permuted(op.axes), write, target)
+        case Transpose() | Slice() | Expand():
+            yield from (_moved(move, target) for move in moves(op, node, layout))
+        case Reduce() | ArgReduce():
+            yield Lowered(_reduction(op, node, layout, target), reads, write)
+        case MatMul():
+            p = product_loops(node, layout)
+            types3 = c_type(reads[0], target), c_type(reads[1], target), c_type(write, target)
+            matrices = (p.rows, p.inner, p.columns, p.a_strides, p.b_stride, p.out_stride, p.loops)
+            yield Lowered(MatMulKernel(target.precision, *matrices, *types3), reads, write)
+        case Flatten() | Reshape():
+            yield _reshaped(op, node, layout, target)
+        case Constant():
+            yield copy(layout.constants[node.name], write, target)
         case Identity():
             yield copy(reads[0], write, target)
-        case Flatten():
-            yield copy(reads[0], write.unflattened(reads[0].shape, op.order), target)
+        case Concat() if not op.of_channels(layout.graph.types[node.name]):
+            yield from (_moved(move, target) for move in moves(op, node, layout))
         case Concat():
             first = 0
             for name, read in zip(node.inputs, reads, strict=True):
@@ -172,16 +198,35 @@ def elementwise(
     operation: str, reads: Sequence[View], write: View, target: CudaTarget, epilogue: Epilogue
 ) -> Lowered[AnyKernel]:
     """The operation on tensors that are broadcast to the shape of `write`."""
-    strides = [tuple(0 if n == 1 else s for n, s in zip(r.shape, r.strides, strict=True)) for r in reads]
-    whole = [read for read in reads if read.shape[3] == write.shape[3]]
+    strides = []
+    for read in reads:
+        pixels = [0 if n == 1 else s for n, s in zip(read.shape[:3], read.strides[:3], strict=True)]
+        strides.append((*pixels, read.strides[3] if read.shape[3] == write.shape[3] else 0))
+    nest = Nest(write.shape, (*strides, write.strides))
+    return _in_loops(operation, nest, reads, write, target, epilogue)
+
+
+def _in_loops(
+    operation: str, nest: Nest, reads: Sequence[View], write: View, target: CudaTarget, epilogue: Epilogue
+) -> Lowered[AnyKernel]:
+    """The operation in four nested loops with these steps, the output's as the last."""
+    *operands, out = ((a, b, c, d) for a, b, c, d in nest.strides)
+    numbers = [nest.counts[3]]
+    for view, steps in zip((*reads, write), (*operands, out), strict=True):
+        if steps[3]:
+            numbers += [
+                view.offset,
+                *(step for count, step in zip(nest.counts[:3], steps[:3], strict=True) if count > 1),
+            ]
+    n, h, w, c = nest.counts
     kernel = ElementwiseKernel(
         target.precision,
-        write.shape,
-        tuple((a, b, c, r.strides[3] if r in whole else 0) for r, (a, b, c, _) in zip(reads, strides, strict=True)),
-        write.strides,
+        (n, h, w, c),
+        tuple(operands),
+        out,
         c_type(reads[0], target),
         c_type(write, target),
-        _vector([*whole, write], target),
+        vector_width(tuple(numbers), target.precision.element_bytes),
         operation,
         epilogue,
     )
@@ -374,7 +419,7 @@ def _global_pool(op: GlobalPool2D, reads: tuple[View, ...], write: View, target:
 
 
 def _movement(
-    op: Upsample | UpsampleBilinear | Resize | Reshape, reads: tuple[View, ...], write: View, target: CudaTarget
+    op: Upsample | UpsampleBilinear | Resize, reads: tuple[View, ...], write: View, target: CudaTarget
 ) -> Lowered[AnyKernel]:
     (read,) = reads
     precision, strides = target.precision, (read.strides, write.strides)
@@ -390,8 +435,6 @@ def _movement(
             kernel = ResizeKernel(
                 precision, write.shape, *strides, *types, vector, size, tables, op.extrapolation_value
             )
-        case Reshape():
-            kernel = ReshapeKernel(precision, write.shape, *strides, *types, 1, read.shape, op.order)
         case _:
             assert_never(op)
     return Lowered(kernel, reads, write)
@@ -415,3 +458,32 @@ def _padded(op: Pad, source: View, write: View, target: CudaTarget) -> Iterator[
             yield Lowered(kernel, (read,), place)
         else:
             yield copy(read, place, target)
+
+
+def _reduction(
+    op: Reduce | ArgReduce, node: Node, layout: Layout, target: CudaTarget
+) -> ReduceKernel | ArgReduceKernel:
+    loops = reduction_loops(op, node, layout)
+    types = c_type(layout.views[node.inputs[0]], target), c_type(layout.views[node.name], target)
+    if isinstance(op, Reduce):
+        return ReduceKernel(target.precision, op.function, loops.kept, loops.reduced, loops.along, *types)
+    count, step = loops.reduced[0] if loops.reduced else (1, 0)
+    return ArgReduceKernel(target.precision, op.function, op.select_last, loops.kept, count, step, *types)
+
+
+def _moved(move: Move, target: CudaTarget) -> Lowered[AnyKernel]:
+    types = c_type(move.read, target), c_type(move.write, target)
+    reads, writes = move.nest.strides
+    kernel = StridedCopyKernel(target.precision, move.nest.counts, reads, writes, *types)
+    return Lowered(kernel, (move.read,), move.write)
+
+
+def _reshaped(op: Flatten | Reshape, node: Node, layout: Layout, target: CudaTarget) -> Lowered[AnyKernel]:
+    """A copy in plain loops where one side is dense, else element by element."""
+    move = reshape_move(op, node, layout)
+    if move is not None:
+        return _moved(move, target)
+    read, write = reshape_views(op, node, layout)
+    types = c_type(read, target), c_type(write, target)
+    kernel = ReshapeKernel(target.precision, write.shape, read.strides, write.strides, *types, 1, read.shape, op.order)
+    return Lowered(kernel, (read,), write)

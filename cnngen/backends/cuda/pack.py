@@ -9,6 +9,7 @@ import numpy as np
 from cnngen.arithmetic import round_to_tf32
 from cnngen.backends.cuda.kernels import (
     AnyKernel,
+    ArgReduceKernel,
     ChannelNormKernel,
     CopyKernel,
     DenseKernel,
@@ -19,9 +20,12 @@ from cnngen.backends.cuda.kernels import (
     GlobalPoolKernel,
     ImageNormKernel,
     LrnKernel,
+    MatMulKernel,
     PoolKernel,
+    ReduceKernel,
     ReduceSplitsKernel,
     SoftmaxKernel,
+    StridedCopyKernel,
 )
 from cnngen.backends.cuda.kernels.movement import PixelKernel
 from cnngen.backends.cuda.plan import CudaPlan
@@ -55,7 +59,18 @@ def pack_kernel(kernel: AnyKernel, node: Node) -> list[Array]:
             if isinstance(node.op, BatchNorm):
                 return [array.astype(np.float32) for array in node.op.affine(node.weights)]
             return [node.weights[name] for name in kernel.parameters]
-        case CopyKernel() | GlobalPoolKernel() | LrnKernel() | PixelKernel() | PoolKernel() | SoftmaxKernel():
+        case (
+            CopyKernel()
+            | StridedCopyKernel()
+            | ReduceKernel()
+            | ArgReduceKernel()
+            | MatMulKernel()
+            | GlobalPoolKernel()
+            | LrnKernel()
+            | PixelKernel()
+            | PoolKernel()
+            | SoftmaxKernel()
+        ):
             return []
         case _:
             assert_never(kernel)

@@ -50,7 +50,7 @@ def plan_graph(graph: Graph, target: CudaTarget) -> CudaPlan:
     """Plan `graph`, which must be optimised and verified, for `target`."""
     layout = lay_out(graph, _no_halo, converted=target.precision.name == "fp16")
     scratch = ScratchRooms(layout, target.precision.element_bytes)
-    blob = Blob()
+    blob = Blob(layout.constant_floats)
     steps = lower_graph(
         graph,
         layout,
@@ -59,7 +59,7 @@ def plan_graph(graph: Graph, target: CudaTarget) -> CudaPlan:
         lambda read, write: copy(read, write, target),
     )
     views, arena, steps = scratch.added().resolve(steps)
-    return verify_plan(CudaPlan(graph.name, graph, tuple(steps), views, arena, blob.size, target))
+    return verify_plan(CudaPlan(graph.name, graph, tuple(steps), views, arena, blob.size, layout.constants, target))
 
 
 def verify_plan(plan: CudaPlan) -> CudaPlan:

@@ -14,9 +14,11 @@ from cnngen.backends.cpu.kernels.movement import (
     HaloKernel,
     PadKernel,
     ReshapeKernel,
+    StridedCopyKernel,
     UpsampleKernel,
 )
 from cnngen.backends.cpu.kernels.pointwise import FillKernel, LrnKernel, PoolKernel, SoftmaxKernel
+from cnngen.backends.cpu.kernels.reduction import ArgReduceKernel, MatMulKernel, ReduceKernel
 from cnngen.backends.cpu.kernels.resize import ResizeKernel
 from cnngen.backends.cpu.kernels.special_convolution import DepthwiseKernel, PlanarConvKernel
 from cnngen.backends.cpu.kernels.statistics_norm import ChannelNormKernel, ImageNormKernel
@@ -29,12 +31,16 @@ AnyKernel = (
     | WinogradKernel
     | PoolKernel
     | ElementwiseKernel
+    | ReduceKernel
+    | ArgReduceKernel
+    | MatMulKernel
     | FillKernel
     | LrnKernel
     | SoftmaxKernel
     | ImageNormKernel
     | ChannelNormKernel
     | CopyKernel
+    | StridedCopyKernel
     | UpsampleKernel
     | BilinearKernel
     | PadKernel
@@ -46,6 +52,7 @@ AnyKernel = (
 
 __all__ = [
     "AnyKernel",
+    "ArgReduceKernel",
     "Arithmetic",
     "Axis",
     "BilinearKernel",
@@ -62,14 +69,17 @@ __all__ = [
     "Kernel",
     "Loop",
     "LrnKernel",
+    "MatMulKernel",
     "Operation",
     "PadKernel",
     "Pixel",
     "PlanarConvKernel",
     "PoolKernel",
+    "ReduceKernel",
     "ReshapeKernel",
     "ResizeKernel",
     "SoftmaxKernel",
+    "StridedCopyKernel",
     "Strides",
     "Strip",
     "Tile",

@@ -34,6 +34,76 @@ class CopyKernel(Kernel):
 
 
 @dataclass(frozen=True)
+class StridedCopyKernel(Kernel):
+    """A copy in nested loops, outermost first, of any number and with any steps: transposition, slice, repetition.
+
+    The loops are in the order of the output but for the last two of a transposition, which goes by squares of `tile`
+    elements, so that both sides stay within a few cache lines.
+    """
+
+    template: ClassVar[str] = "strided_copy.c.j2"
+    tile: ClassVar[int] = 16
+    counts: tuple[int, ...]
+    in_strides: tuple[int, ...]
+    out_strides: tuple[int, ...]
+
+    @property
+    def label(self) -> str:
+        return f"strided_copy_{'x'.join(map(str, self.counts))}"
+
+    @property
+    def tiled(self) -> bool:
+        """Whether the last loop writes and the one before it reads neighbours, and both are long."""
+        return (
+            len(self.counts) > 1
+            and min(self.counts[-2:]) >= self.tile // 2
+            and self.out_strides[-1] == self.in_strides[-2] == 1
+            and self.in_strides[-1] not in (0, 1)
+        )
+
+    @property
+    def run(self) -> bool:
+        """Whether the last loop is a run of memory on both sides."""
+        return self.in_strides[-1] == self.out_strides[-1] == 1
+
+    @property
+    def inner(self) -> int:
+        """How many of the loops are within a unit of work; the others are its number."""
+        return 2 if len(self.counts) > 2 or self.tiled else 1
+
+    @property
+    def blocks(self) -> int:
+        """Squares along the last loop but one."""
+        return -(-self.counts[-2] // self.tile)
+
+    @property
+    def units(self) -> int:
+        return math.prod(self.counts[: -self.inner]) * (self.blocks if self.tiled else 1)
+
+    def origin(self, base: str, strides: tuple[int, ...]) -> str:
+        """Where the innermost loops begin for the unit at hand: a C expression."""
+        terms = [base]
+        outer = list(zip(self.counts, strides, strict=True))[: -self.inner]
+        below = self.blocks if self.tiled else 1
+        for axis in reversed(range(len(outer))):
+            count, step = outer[axis]
+            index = f"unit / {below}" if below > 1 else "unit"
+            if math.prod(self.counts[:axis]) > 1:
+                index = f"{index} % {count}"
+            if step and count > 1:
+                whole = index if index == "unit" else f"({index})"
+                terms.insert(1, whole if step == 1 else f"(ptrdiff_t){whole} * {step}")
+            below *= count
+        return " + ".join(terms)
+
+    def verify(self) -> None:
+        if not self.counts or not len(self.counts) == len(self.in_strides) == len(self.out_strides):
+            raise PlanError(f"loops {self.counts} with steps {self.in_strides} and {self.out_strides}")
+        if any(count > 1 and not step for count, step in zip(self.counts, self.out_strides, strict=True)):
+            raise PlanError(f"steps {self.out_strides} of the output write several elements to one place")
+
+
+@dataclass(frozen=True)
 class UpsampleKernel(Kernel):
     """Every pixel as a block of `scale` (height, width) equal ones, vectorised over channels.
 
@@ -147,6 +217,11 @@ class ReshapeKernel(Kernel):
     @property
     def label(self) -> str:
         return f"reshape_{self.order}_{'x'.join(map(str, self.in_shape))}_to_{'x'.join(map(str, self.shape))}"
+
+    @property
+    def mixes_images(self) -> bool:
+        """Whether elements of one image of the input go to several of the output, or the other way round."""
+        return self.shape[0] != self.in_shape[0]
 
     def verify(self) -> None:
         if math.prod(self.shape) != math.prod(self.in_shape):

@@ -9,9 +9,11 @@ from cnngen.backends.cuda.kernels.movement import (
     PadKernel,
     ReshapeKernel,
     ResizeKernel,
+    StridedCopyKernel,
     UpsampleKernel,
 )
 from cnngen.backends.cuda.kernels.pointwise import FillKernel, LrnKernel, SoftmaxKernel
+from cnngen.backends.cuda.kernels.reduction import ArgReduceKernel, MatMulKernel, ReduceKernel
 from cnngen.backends.cuda.kernels.statistics_norm import ChannelNormKernel, ImageNormKernel
 from cnngen.backends.cuda.kernels.windows import DepthwiseKernel, GlobalPoolKernel, PoolKernel
 
@@ -33,11 +35,16 @@ AnyKernel = (
     | ReshapeKernel
     | ResizeKernel
     | SoftmaxKernel
+    | StridedCopyKernel
+    | ReduceKernel
+    | ArgReduceKernel
+    | MatMulKernel
     | UpsampleKernel
 )
 
 __all__ = [
     "AnyKernel",
+    "ArgReduceKernel",
     "BilinearKernel",
     "ChannelNormKernel",
     "CopyKernel",
@@ -52,11 +59,14 @@ __all__ = [
     "ImageNormKernel",
     "Launch",
     "LrnKernel",
+    "MatMulKernel",
     "PadKernel",
     "PoolKernel",
+    "ReduceKernel",
     "ReduceSplitsKernel",
     "ReshapeKernel",
     "ResizeKernel",
     "SoftmaxKernel",
+    "StridedCopyKernel",
     "UpsampleKernel",
 ]

@@ -36,6 +36,38 @@ class CopyKernel(ItemKernel):
 
 
 @dataclass(frozen=True)
+class StridedCopyKernel(ItemKernel):
+    """A copy in any number of nested loops with any steps, an element a thread: transposition, slice, repetition."""
+
+    template: ClassVar[str] = "strided_copy.cu.j2"
+    counts: tuple[int, ...]
+    in_strides: tuple[int, ...]
+    out_strides: tuple[int, ...]
+    input_type: str
+    output_type: str
+
+    @property
+    def label(self) -> str:
+        return "strided_copy_" + "x".join(map(str, self.counts))
+
+    @property
+    def items(self) -> int:
+        return math.prod(self.counts)
+
+    def offset(self, strides: tuple[int, ...]) -> str:
+        """Where element number `i` lies."""
+        terms: list[str] = []
+        below = 1
+        for axis in reversed(range(len(self.counts))):
+            index = f"i / {below}" if below > 1 else "i"
+            terms.insert(
+                0, f"{index} % {self.counts[axis]} * {strides[axis]}" if axis else f"{index} * {strides[axis]}"
+            )
+            below *= self.counts[axis]
+        return " + ".join(terms)
+
+
+@dataclass(frozen=True)
 class PixelKernel(ItemKernel):
     """Base: a thread writes `vector` channels of one pixel of an output of `shape`."""
 
@@ -161,15 +193,14 @@ class ReshapeKernel(PixelKernel):
     def label(self) -> str:
         return f"reshape_{self.order}_{'x'.join(map(str, self.in_shape[1:]))}{self.suffix}"
 
-    @property
-    def image(self) -> int:
-        """Elements of one image."""
-        return math.prod(self.shape[1:])
-
     def offset(self, element: str, shape: tuple[int, int, int, int], strides: Strides) -> str:
-        """Where element number `element` of an image of this shape lies."""
+        """Where element number `element` of all images of this shape lies."""
         _, h, w, c = shape
-        _, row, pixel, channel = strides
+        image, row, pixel, channel = strides
+        first = f"{element} / {h * w * c} * {image}"
+        element = f"{element} % {h * w * c}"
         if self.order == "hwc":
-            return f"{element} / {w * c} * {row} + {element} / {c} % {w} * {pixel} + {element} % {c} * {channel}"
-        return f"{element} / {w} % {h} * {row} + {element} % {w} * {pixel} + {element} / {h * w} * {channel}"
+            return (
+                f"{first} + {element} / {w * c} * {row} + {element} / {c} % {w} * {pixel} + {element} % {c} * {channel}"
+            )
+        return f"{first} + {element} / {w} % {h} * {row} + {element} % {w} * {pixel} + {element} / {h * w} * {channel}"
