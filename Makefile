@@ -17,7 +17,7 @@ demo: $(DONE)/run ## compile LeNet, verify it, read real handwritten digits with
 	@$(BIN)/python -m cnngen.demo
 
 test: check ## lint, types and all tests that do without PyTorch
-	$(BIN)/python -m pytest -m "not torch"
+	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal -m "not torch"
 
 check: $(DONE)/dev ## lint, formatting and types only
 	$(BIN)/ruff check .
