@@ -35,6 +35,11 @@ fuzz: $(DONE)/dev ## random networks on every ISA; SECONDS=600 or NETWORKS=2000,
 
 verify-cuda: $(DONE)/dev ## every shipped network, made small, through the CUDA emulation in every precision
 	$(BIN)/python -m tests.verify_cuda
+	@mkdir -p build
+	for precision in fp32 tf32 fp16; do \
+	  $(BIN)/python -m tests.guarded "cuda-emulated $$precision" > build/guarded.log || { tail -20 build/guarded.log; exit 1; }; \
+	  echo "between guard pages, $$precision: passed"; \
+	done
 
 bench: $(DONE)/dev ## benchmarks; writes benchmarks/results/
 	$(BIN)/python benchmarks/kernels.py --json kernels.json

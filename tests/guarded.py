@@ -6,7 +6,9 @@ One network holds every case of tests/op_cases.py and every network of `EXAMPLES
 buffer of the working memory and the weights have pages of their own, with a guard page in front and one behind;
 first every array ends where the guard begins, then every array begins where the guard ends. Arrays of the caller
 are aligned to four bytes, which is all that the header asks for; the buffers of the arena, too, which is less than
-the planner gives them. The step that runs is the last line printed before a fault ends the process.
+the planner gives them. `cuda-emulated fp16` (or another precision) runs the CUDA kernels on the emulation; its buffers
+in the arena begin at a multiple of 16 bytes, for it refuses vectors elsewhere. The step that runs is the last line
+printed before a fault ends the process.
 
 `--plant` makes one mistake on purpose: it must fault, or the guards would prove nothing.
 """
@@ -20,18 +22,21 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 from unittest import mock
 
 import numpy as np
 
 from cnngen import pipeline
+from cnngen.backends import pack_weights
 from cnngen.backends.cpu import loader
 from cnngen.backends.cpu import plan as planner
 from cnngen.backends.cpu.compiler import find_compiler
 from cnngen.backends.cpu.loader import FFI, Library
-from cnngen.backends.cpu.pack import pack
-from cnngen.backends.cpu.plan import Plan, plan_graph
+from cnngen.backends.cpu.plan import plan_graph
+from cnngen.backends.cuda import plan as cuda_planner
+from cnngen.backends.cuda import target as cuda_target
+from cnngen.backends.cuda.target import EMULATED, PRECISIONS
 from cnngen.cache import library
 from cnngen.ir import Array, Graph, Input, Node, Placement, TensorType, verify_graph
 from cnngen.passes import optimise
@@ -42,6 +47,10 @@ from tests.graphs import EXAMPLES, feed
 from tests.native import target
 from tests.op_cases import CASES, build_graph
 
+if TYPE_CHECKING:
+    from cnngen.backends import AnyPlan
+
+CUDA = tuple(f"{EMULATED} {precision}" for precision in PRECISIONS)
 PAGE = mmap.PAGESIZE
 PROT_NONE = 0
 FLOATS = PAGE // 4
@@ -56,20 +65,24 @@ PLANTS = {
     "load": "partial loads read a whole vector",
     "store": "partial stores write a whole vector",
     "before": "the first value that a tile reads is the one in front",
+    "border": "a CUDA convolution takes the row below the image for a part of it",
+    "last": "a CUDA convolution stores the pixels of its last tile that are none",
 }
-"""The last three change the text of kernels, the others move what the kernels are given."""
+"""Those from `load` on change the text of kernels, the others move what the kernels are given."""
 EDITS = {
     "load": (r"v_load_n\(((?:[^()]|\([^()]*\))*), \d+\)", r"v_load(\1)"),
     "store": (r"v_store_n\((.*), \d+\);", r"v_store(\1);"),
     "before": (r"v_set1\(x\[0\]\)", "v_set1(x[-1])"),
+    "border": (r"unsigned\(h\) < IN_HEIGHT", "unsigned(h) <= IN_HEIGHT"),
+    "last": (r"pixel >= PIXELS \|\| ", ""),
 }
 
 
 class Guarded:
     """Memory for arrays, each on pages of its own between guard pages."""
 
-    def __init__(self, sizes: Sequence[int], end: End, shift: int = 0) -> None:
-        self.offsets, size = guarded_offsets(sizes, end)
+    def __init__(self, sizes: Sequence[int], end: End, shift: int = 0, align: int = 1) -> None:
+        self.offsets, size = guarded_offsets(sizes, end, align)
         self.offsets = [offset + shift for offset in self.offsets]
         self._memory = mmap.mmap(-1, 4 * size)
         self.address = ctypes.addressof(ctypes.c_char.from_buffer(self._memory))
@@ -77,7 +90,7 @@ class Guarded:
         self._used = np.zeros(size, bool)
         self.floats.view(np.uint32)[:] = SLACK
         pages = np.zeros(size // FLOATS, bool)
-        for start, count in zip(guarded_offsets(sizes, end)[0], sizes, strict=True):
+        for start, count in zip(guarded_offsets(sizes, end, align)[0], sizes, strict=True):
             pages[start // FLOATS : -(-(start + count) // FLOATS)] = True
             self._used[start : start + count] = True
         self._open = np.repeat(pages, FLOATS)
@@ -99,12 +112,15 @@ class Guarded:
         assert not wrong.size, f"floats {wrong[:5]} were written; arrays begin at {self.offsets}"
 
 
-def guarded_offsets(sizes: Sequence[int], end: End) -> tuple[list[int], int]:
-    """Where arrays of so many floats begin, behind a first guard page, and the floats of everything together."""
+def guarded_offsets(sizes: Sequence[int], end: End, align: int = 1) -> tuple[list[int], int]:
+    """Where arrays of so many floats begin, behind a first guard page, and the floats of everything together.
+
+    They begin at multiples of `align` floats, a power of two.
+    """
     offsets, page = [], 1
     for size in sizes:
         pages = max(-(-size // FLOATS), 1)
-        offsets.append((page + pages) * FLOATS - size if end == "back" else page * FLOATS)
+        offsets.append((page + pages) * FLOATS - -(-size // align) * align if end == "back" else page * FLOATS)
         page += pages + 1
     return offsets, page * FLOATS
 
@@ -140,37 +156,60 @@ def everything() -> Graph:
     return merged(all_cases() | {f"example {name}": optimise(build()) for name, build in EXAMPLES.items()})
 
 
-def guarded_plan(graph: Graph, isa: str, end: End) -> Plan:
+def guarded_plan(graph: Graph, isa: str, end: End) -> AnyPlan:
     """`graph` planned with every buffer of the arena on pages of its own."""
+    cuda = cuda_target.resolve("native", isa.split()[1], emulated=True) if isa in CUDA else None
+    element = cuda.precision.element_bytes if cuda else 4
 
     def offsets(buffers: Sequence[Buffer]) -> Arena:
-        found, size = guarded_offsets([buffer.size for buffer in buffers], end)
-        placed = [replace(buffer, offset=offset) for buffer, offset in zip(buffers, found, strict=True)]
-        return Arena(tuple(placed), size, 0)
+        found, size = guarded_offsets([floats(buffer, element) for buffer in buffers], end, alignment(isa))
+        placed = [replace(buffer, offset=4 * offset // element) for buffer, offset in zip(buffers, found, strict=True)]
+        return Arena(tuple(placed), 4 * size // element, 0)
 
-    with mock.patch.object(layout, "assign_offsets", offsets), mock.patch.object(planner, "verify_arena"):
-        return plan_graph(graph, target(isa))
+    with (
+        mock.patch.object(layout, "assign_offsets", offsets),
+        mock.patch.object(planner, "verify_arena"),
+        mock.patch.object(cuda_planner, "verify_arena"),
+    ):
+        return cuda_planner.plan_graph(graph, cuda) if cuda else plan_graph(graph, target(isa))
 
 
-def compiled(plan: Plan, plant: str | None) -> Library:
+def floats(buffer: Buffer, element: int) -> int:
+    """The floats in which a buffer of elements of so many bytes has room."""
+    return -(-buffer.size * element // 4)
+
+
+def alignment(isa: str) -> int:
+    """Floats that the offsets of buffers in the arena are multiples of."""
+    return 4 if isa in CUDA else 1
+
+
+def is_kernel(name: str) -> bool:
+    """Whether this is a file with kernels."""
+    return name.startswith("kernels/") or name.endswith(".cu")
+
+
+def compiled(plan: AnyPlan, plant: str | None) -> Library:
     """The library, compiled without optimisation: every load and store happens as it is written."""
     tree = pipeline.sources(plan)
     files = dict(tree.files)
     if plant in EDITS:
         pattern, wrong = EDITS[plant]
-        edited = {name: re.sub(pattern, wrong, text) for name, text in files.items() if name.startswith("kernels/")}
+        edited = {name: re.sub(pattern, wrong, text) for name, text in files.items() if is_kernel(name)}
         assert any(files[name] != text for name, text in edited.items()), f"{plant} changes nothing"
         files |= edited
     tree = replace(tree, files=MappingProxyType(files), flags=(*tree.flags, "-O0"))
     path = library(tree, find_compiler())
-    return loader.load(path, tree.name, len(plan.graph.inputs), len(plan.graph.outputs))
+    checked = plan.target.name.startswith(EMULATED)
+    return loader.load(path, tree.name, len(plan.graph.inputs), len(plan.graph.outputs), checked=checked)
 
 
 def run(graph: Graph, isa: str, arena_end: End, ends: Sequence[End], plant: str | None) -> None:
     """Run every step with the caller's arrays at each of `ends`: the same bits, and the right values."""
     plan = guarded_plan(graph, isa, arena_end)
     native = compiled(plan, plant)
-    blob = pack(plan)
+    blob = pack_weights(plan)
+    element, align = plan.element.itemsize, alignment(isa)
     feeds = feed(graph)
     limits = rounding_limits(graph, feeds)
     sizes = {name: tensor.elements for name, tensor in graph.types.items()}
@@ -180,13 +219,13 @@ def run(graph: Graph, isa: str, arena_end: End, ends: Sequence[End], plant: str 
         inputs = Guarded([sizes[t.name] for t in graph.inputs], end, sign * (plant == "input"))
         outputs = Guarded([sizes[name] for name in graph.outputs], end, sign * (plant == "output"))
         weights = Guarded([blob.size], end, sign * 16 * (plant == "weights"))
-        arena = Guarded([buffer.size for buffer in plan.arena.buffers], arena_end)
-        assert arena.offsets == [buffer.offset for buffer in plan.arena.buffers]
+        arena = Guarded([floats(buffer, element) for buffer in plan.arena.buffers], arena_end, align=align)
+        assert [4 * offset for offset in arena.offsets] == [element * buffer.offset for buffer in plan.arena.buffers]
         if plant is None:
             for index, tensor in enumerate(graph.inputs):
                 inputs.view(index, sizes[tensor.name])[:] = feeds[tensor.name].ravel()
             weights.view(0, blob.size)[:] = blob
-        shift = 4 * (plant == "arena") * (1 if arena_end == "back" else -1)
+        shift = 4 * align * (plant == "arena") * (1 if arena_end == "back" else -1)
         arguments = (
             FFI.new("const void *[]", [inputs.pointer(i) for i in range(len(graph.inputs))]),
             FFI.new("void *[]", [outputs.pointer(i) for i in range(len(graph.outputs))]),
@@ -204,7 +243,8 @@ def run(graph: Graph, isa: str, arena_end: End, ends: Sequence[End], plant: str 
             found = outputs.view(index, sizes[name])
             value, _, limit = limits[name]
             error = np.linalg.norm(found - value.ravel()) / (np.linalg.norm(value) or 1.0)
-            assert error <= limit, f"{name}: relative error {error:.2g}, limit {limit:.2g}"
+            # What a precision does to the values of a whole network is the business of `cnngen.verify`.
+            assert isa in CUDA or error <= limit, f"{name}: relative error {error:.2g}, limit {limit:.2g}"
             assert before.setdefault(name, found.tobytes()) == found.tobytes(), f"{name} depends on where arrays lie"
 
 
@@ -214,9 +254,11 @@ def main() -> None:
     parser.add_argument("--arena", choices=("front", "back"), default="back")
     parser.add_argument("--end", choices=("front", "back"), action="append")
     parser.add_argument("--plant", choices=PLANTS)
-    parser.add_argument("--case", help="this op case only")
+    parser.add_argument("--case", action="append", help="this op case only; may be given several times")
     options = parser.parse_args()
-    graph = merged({"case": build_graph(CASES[options.case])[0]}) if options.case else everything()
+    names = options.case or []
+    cases = {"case" if len(names) == 1 else f"case {name}": build_graph(CASES[name])[0] for name in names}
+    graph = merged(cases) if cases else everything()
     run(graph, options.isa, options.arena, options.end or ("back", "front"), options.plant)
     print("done", flush=True)
 

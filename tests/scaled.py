@@ -15,13 +15,16 @@ from cnngen.ir import Graph, Input, Node, TensorType, verify_graph
 from cnngen.ops import Conv2D, Conv2DTranspose, Dense
 from cnngen.passes.infer_shapes import infer_shapes
 
+FEW = 8
+"""So few channels are not divided: of one, softmax would be 1 whatever it is given."""
+
 
 def scaled(graph: Graph, *, channels: int, pixels: int) -> Graph:
     """`graph` with its channels divided by `channels`, on square inputs of `pixels` or as few more as it needs.
 
     The size is the smallest from `pixels` on at which every window fits its layer's input and all sizes agree.
-    Channels of the inputs stay; layers keep their groups, and depthwise convolutions their multiplier. Weights are
-    drawn anew for the new shapes.
+    Channels of the inputs stay, and those of layers with up to `FEW` (classes); layers keep their groups, and
+    depthwise convolutions their multiplier. Weights are drawn anew for the new shapes.
     """
     fewer = replace(graph, nodes=tuple(_fewer_channels(graph, node, channels) for node in graph.nodes))
     for size in itertools.count(pixels):
@@ -54,7 +57,7 @@ def _fewer_channels(graph: Graph, node: Node, divisor: int) -> Node:
 
 
 def _divided(channels: int, divisor: int, groups: int) -> int:
-    return -(-channels // (divisor * groups)) * groups
+    return channels if channels <= FEW else -(-channels // (divisor * groups)) * groups
 
 
 def _with_depthwise(original: Graph, small: Graph) -> Graph:

@@ -1,11 +1,13 @@
 /* Runs CUDA kernels on a CPU: the blocks of a grid in turn, the threads of a block as fibers.
 
-   It proves arithmetic and indexing, not speed, and of races only those that the order of the fibers shows: they run
-   in turn, first to last and then last to first (or the other way round), each until it waits for others. What it checks beyond results:
+   It proves arithmetic and indexing, not speed, and of races only those that the order of the fibers shows: a warp runs
+   until all its threads wait for other warps, then the next one; between two barriers first to last, between the next
+   two last to first, or the other way round. What it checks beyond results:
    - every thread of a block reaches the same barrier, every lane of a warp the same exchange;
    - shared memory holds NaN when a block starts, and nothing is written beside it;
    - several numbers that are read or written together lie at an address that their bytes divide;
-   - an asynchronous copy has not happened until its group was waited for. */
+   - an asynchronous copy has not happened until its group was waited for (first to last), or happens at once (last to
+     first): both may be on a GPU. */
 #ifndef CNNGEN_EMULATION_H
 #define CNNGEN_EMULATION_H
 
@@ -132,6 +134,19 @@ inline bool release(size_t first, size_t last, Fiber::State state)
     return true;
 }
 
+/* Runs the warp whose first thread is `first` until it ends or waits for other warps: as far ahead of them as it can
+   come, so that what it should have waited for is not there yet. */
+inline void run_warp(size_t first, bool backwards)
+{
+    const size_t left = machine.fibers.size() - first, count = left < WARP ? left : WARP;
+    do {
+        for (size_t i = 0; i < count; ++i) {
+            Fiber &fiber = machine.fibers[first + (backwards ? count - 1 - i : i)];
+            if (fiber.state == Fiber::ready) resume(fiber);
+        }
+    } while (release(first, first + count, Fiber::at_warp));
+}
+
 inline void run_block()
 {
     auto &fibers = machine.fibers;
@@ -144,22 +159,16 @@ inline void run_block()
         fibers[i].number = unsigned(i);
         fibers[i].thread = {unsigned(i % x), unsigned(i / x % y), unsigned(i / x / y)};
     }
-    for (bool backwards = machine.backwards;; backwards = !backwards) {
-        for (size_t i = 0; i < count; ++i) {
-            Fiber &fiber = fibers[backwards ? count - 1 - i : i];
-            if (fiber.state == Fiber::ready) resume(fiber);
-        }
-        bool moved = release(0, count, Fiber::at_block);
-        for (size_t first = 0; first < count; first += WARP) {
-            moved |= release(first, first + WARP < count ? first + WARP : count, Fiber::at_warp);
-        }
-        if (moved) continue;
-        for (Fiber &fiber : fibers) {
-            if (fiber.state == Fiber::done) continue;
-            return fail("thread %u of block (%u, %u, %u) waits at line %d, where others never arrive", fiber.number,
-                        machine.block_index.x, machine.block_index.y, machine.block_index.z, fiber.site);
-        }
-        break;
+    const size_t warps = (count + WARP - 1) / WARP;
+    bool backwards = machine.backwards;
+    do {
+        for (size_t i = 0; i < warps; ++i) run_warp(WARP * (backwards ? warps - 1 - i : i), backwards);
+        backwards = !backwards;
+    } while (release(0, count, Fiber::at_block));
+    for (Fiber &fiber : fibers) {
+        if (fiber.state == Fiber::done) continue;
+        return fail("thread %u of block (%u, %u, %u) waits at line %d, where others never arrive", fiber.number,
+                    machine.block_index.x, machine.block_index.y, machine.block_index.z, fiber.site);
     }
     for (size_t i = 0; i < MARGIN; ++i) {
         if (machine.shared[i] != POISON || machine.shared[MARGIN + machine.shared_bytes + i] != POISON) {
@@ -283,7 +292,9 @@ template <int BYTES>
 void copy_async(void *shared, const void *global, bool inside)
 {
     emulation::aligned(global, BYTES, __LINE__);
-    emulation::machine.current->open.push_back({emulation::aligned(shared, BYTES, __LINE__), global, BYTES, inside ? BYTES : 0});
+    const emulation::Copy copy = {emulation::aligned(shared, BYTES, __LINE__), global, BYTES, inside ? BYTES : 0};
+    if (emulation::machine.backwards) return emulation::perform(copy);
+    emulation::machine.current->open.push_back(copy);
 }
 
 inline void copy_async_commit()

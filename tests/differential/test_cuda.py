@@ -37,6 +37,7 @@ from cnngen.passes import optimise
 from cnngen.resources import specs_folder
 from tests.differential.test_kernels import NETWORKS
 from tests.graphs import EXAMPLES, SAME3, Builder, feed
+from tests.verify_cuda import check, small
 
 COVERED = [
     *(("fp32", name) for name in ("windows", "broadcasting")),
@@ -102,6 +103,13 @@ def test_the_trained_lenet_is_right(precision: str) -> None:
         for seed in range(4):
             report = cnngen.verify(net, seed=seed)
             assert report.ok, report.summary()
+
+
+@pytest.mark.parametrize(("name", "precision"), [("squeezenet", "tf32"), ("mobilenet_v2", "fp16")])
+def test_shipped_networks_made_small_are_right(name: str, precision: str) -> None:
+    """Two of those that `make verify-cuda` runs."""
+    passed, row = check(small(name, divisor=8, pixels=32), precision)
+    assert passed, row
 
 
 def long_sum(name: str) -> Graph:

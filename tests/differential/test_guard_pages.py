@@ -63,6 +63,34 @@ def test_a_planted_access_is_caught_in_its_step(plant: str, case: str, end: str,
     assert step in said.splitlines()[0], said
 
 
+CUDA_CASES = (
+    "conv_1x1", "conv_3x3_same", "conv_asymmetric_padding", "conv_groups", "conv_depthwise", "transposed_groups",
+    "max_pool_ceil", "global_avg_pool", "dense", "lrn", "add_channels", "softmax_of_image", "pad_reflect",
+    "upsample_bilinear_odd", "concat",
+)  # fmt: skip
+"""Kernels of every form; `make verify-cuda` runs all cases."""
+
+
+def test_no_cuda_kernel_touches_what_is_not_its_own() -> None:
+    cases = [word for name in CUDA_CASES for word in ("--case", name)]
+    assert run("cuda-emulated fp16", *cases) == (0, "done")
+
+
+@pytest.mark.parametrize(
+    ("plant", "end", "step"),
+    [
+        ("arena", "back", "case/"),
+        ("border", "back", "conv2d case/y"),
+        ("last", "back", "conv2d case/y"),
+    ],
+)
+def test_an_access_planted_in_cuda_is_caught_in_its_step(plant: str, end: str, step: str) -> None:
+    arena = ("--arena", end)
+    code, said = run("cuda-emulated fp16", "--plant", plant, "--case", "conv_3x3_same", "--end", end, *arena)
+    assert code in (-signal.SIGSEGV, -signal.SIGBUS), f"{PLANTS[plant]}: not caught\n{said}"
+    assert step in said.splitlines()[0], said
+
+
 def test_the_same_cases_without_a_plant_end_well() -> None:
     for case in ("conv_1x1", "max_pool"):
         assert run(AVX2, "--case", case) == (0, "done")
