@@ -256,6 +256,7 @@ CASES: dict[str, Case] = {
     "depth_to_space_crd": _image(DepthToSpace(2, "CRD"), (2, 3, 4, 20)),
     "depth_to_space_wide": _image(DepthToSpace(3), (2, 2, 3, 153)),
     "space_to_depth": _image(SpaceToDepth(2), (2, 6, 4, 3)),
+    "space_to_depth_crd": _image(SpaceToDepth(2, "CRD"), (2, 6, 4, 17)),
     "space_to_depth_pixel": _image(SpaceToDepth(3), (2, 3, 3, 19)),
     "channel_shuffle": _image(ChannelShuffle(2)),
     "channel_shuffle_odd": _image(ChannelShuffle(3), (2, 3, 4, 51)),

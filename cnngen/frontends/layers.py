@@ -367,8 +367,9 @@ class Upsample(Layer, kind="upsample"):
 class Resize(Layer, kind="resize"):
     """The image in another size: each pixel the nearest one, or interpolated, as ONNX Resize.
 
-    Of `size` and `scale` one is given. At whole factors it is the `upsample` that does the same. Becomes `ops.Resize`,
-    `ops.Upsample`, `ops.UpsampleBilinear`, or `ops.Identity` where nothing changes.
+    One of `size` and `scale` is enough; with both, positions are computed with the scale. At whole factors it is the
+    `upsample` that does the same. Becomes `ops.Resize`, `ops.Upsample`, `ops.UpsampleBilinear`, or `ops.Identity`
+    where nothing changes.
     """
 
     size: Pair | None = Field(None, description="Rows and columns of the result: a number or [h, w]")
@@ -389,23 +390,28 @@ class Resize(Layer, kind="resize"):
         require_rank(inputs, 4, self.kind)
         self._verify_fields()
         _, height, width, _ = inputs[0].shape
-        size, scale = resolve_size((height, width), target=self.size, scale=self.scale, policy=self.keep_aspect_ratio)
+        if self.size is not None and self.scale is not None:
+            size, scale = self.size, self.scale
+        else:
+            size, scale = resolve_size(
+                (height, width), target=self.size, scale=self.scale, policy=self.keep_aspect_ratio
+            )
         how = Resampling(
             self.mode, self.coordinates, self.rounding, self.exclude_outside, self.antialias, self.cubic_coeff_a
         )
-        exact = self.size is not None and self.keep_aspect_ratio == "stretch"
+        stretched = self.scale is None and self.keep_aspect_ratio == "stretch"
         region = self.roi or (0.0, 0.0, 1.0, 1.0)
-        op = ops.Resize(size, how, None if exact else scale, region, self.extrapolation_value)
+        op = ops.Resize(size, how, None if stretched else scale, region, self.extrapolation_value)
         return ops.resized(op, inputs[0])
 
     def _verify_fields(self) -> None:
         """Raise `ShapeError` where fields contradict each other."""
-        if (self.size is None) == (self.scale is None):
-            both = "both size and scale" if self.size else "neither size nor scale"
-            raise ShapeError(f"has {both}", remedy="give one of them")
-        if self.keep_aspect_ratio != "stretch" and self.size is None:
+        if self.size is None and self.scale is None:
+            raise ShapeError("has neither size nor scale", remedy="give one of them")
+        if self.keep_aspect_ratio != "stretch" and (self.size is None or self.scale is not None):
             raise ShapeError(
-                f"keep_aspect_ratio {self.keep_aspect_ratio} needs a size", remedy="give a size, or leave it out"
+                f"keep_aspect_ratio {self.keep_aspect_ratio} needs a size and no scale",
+                remedy="give a size alone, or leave it out",
             )
         if self.antialias and self.mode == "nearest":
             raise ShapeError("mode nearest has no antialias", remedy="use mode: linear or cubic, or leave it out")
@@ -430,9 +436,10 @@ class SpaceToDepth(Layer, kind="space_to_depth"):
     """Every block of pixels as one pixel with as many times more channels. Becomes `ops.SpaceToDepth`."""
 
     block: Count = Field(description="Rows and columns of a block")
+    mode: Literal["DCR", "CRD"] = Field("DCR", description="DCR (as TensorFlow) or CRD (as PyTorch's PixelUnshuffle)")
 
     def lower(self, inputs: Types, options: Options) -> ops.SpaceToDepth:
-        return ops.SpaceToDepth(self.block)
+        return ops.SpaceToDepth(self.block, self.mode)
 
 
 class ChannelShuffle(Layer, kind="channel_shuffle"):

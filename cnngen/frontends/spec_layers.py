@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -12,6 +13,7 @@ from cnngen import ops
 from cnngen.errors import SpecError
 from cnngen.ir import TensorType
 from cnngen.ops import Activation
+from cnngen.ops.resampling import resolve_size
 
 Order = Literal["hwc", "chw"]
 
@@ -164,6 +166,38 @@ def _order(order: Order, here: Here) -> Fields:
     return {} if order == here.order else {"order": order}
 
 
+def _resize(op: ops.Resize, here: Here) -> LayerText:
+    how, (_, height, width, _) = op.how, here.inputs[0].shape
+    fields: Fields = {}
+    if op.scale is None or resolve_size((height, width), scale=op.scale)[0] != op.size:
+        fields["size"] = pair(op.size)
+    if op.scale is not None:
+        fields["scale"] = op.scale[0] if op.scale[0] == op.scale[1] else list(op.scale)
+    if how.coordinates == "tf_crop_and_resize":
+        fields["roi"] = list(op.region)
+    fields |= {field.name: getattr(how, field.name) for field in dataclasses.fields(how)}
+    fields["extrapolation_value"] = op.extrapolation_value
+    defaults = {field.name: field.default for field in dataclasses.fields(how)}
+    return "resize", _without_defaults(fields, {**defaults, "extrapolation_value": 0.0})
+
+
+def _blocks(op: ops.DepthToSpace | ops.SpaceToDepth, here: Here) -> LayerText:
+    return op.kind, _without_defaults({"block": op.block, "mode": op.mode}, {"mode": "DCR"})
+
+
+def _pad(op: ops.Pad, here: Here) -> LayerText:
+    if op.kind == "crop" and not any(op.channels):
+        top, bottom, left, right = op.crops
+        return "crop", {"crop": sides((top, bottom, left, right))}
+    fields = {
+        "padding": sides(op.padding),
+        "mode": op.mode,
+        "value": Exact(float(np.float32(op.value))),
+        "channels": list(op.channels),
+    }
+    return "pad", _without_defaults(fields, {"mode": "constant", "value": Exact(0.0), "channels": [0, 0]})
+
+
 WRITERS: dict[type, Callable[[Any, Here], LayerText]] = {
     ops.Conv2D: _conv2d,
     ops.Conv2DTranspose: _conv2d_transpose,
@@ -192,13 +226,11 @@ WRITERS: dict[type, Callable[[Any, Here], LayerText]] = {
     ops.Reshape: _reshape,
     ops.Upsample: lambda op, here: ("upsample", {"scale": pair(op.scale)}),
     ops.UpsampleBilinear: lambda op, here: ("upsample", {"scale": pair(op.scale), "mode": "bilinear"}),
-    ops.Pad: lambda op, here: (
-        "pad",
-        _without_defaults(
-            {"padding": sides(op.padding), "mode": op.mode, "value": Exact(float(np.float32(op.value)))},
-            {"mode": "constant", "value": Exact(0.0)},
-        ),
-    ),
+    ops.Resize: _resize,
+    ops.DepthToSpace: _blocks,
+    ops.SpaceToDepth: _blocks,
+    ops.ChannelShuffle: lambda op, here: ("channel_shuffle", {"groups": op.groups}),
+    ops.Pad: _pad,
     ops.Identity: _plain("dropout"),
     ops.Softmax: _plain("softmax"),
     ops.LogSoftmax: _plain("log_softmax"),

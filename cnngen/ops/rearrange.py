@@ -62,12 +62,14 @@ class DepthToSpace(Movement):
 
 @dataclass(frozen=True)
 class SpaceToDepth(Movement):
-    """Every block of `block` x `block` pixels as one pixel: pixel (i, j) of it in channels ``(i block + j) C + k``.
+    """Every block of `block` x `block` pixels as one pixel, the inverse of `DepthToSpace` in either mode.
 
-    As ONNX SpaceToDepth; the inverse of `DepthToSpace` in mode `DCR`.
+    Pixel (i, j) of a block goes to channels ``(i block + j) C + k`` (mode `DCR`, ONNX SpaceToDepth) or ``k block^2 +
+    i block + j`` (mode `CRD`, PyTorch's PixelUnshuffle) for k below C, the channels of the input.
     """
 
     block: int
+    mode: Literal["DCR", "CRD"] = "DCR"
 
     @property
     def kind(self) -> str:
@@ -91,7 +93,8 @@ class SpaceToDepth(Movement):
     def evaluate(self, inputs: Sequence[Array], weights: Weights) -> Array:
         batch, height, width, channels = inputs[0].shape
         b = self.block
-        x = inputs[0].reshape(batch, height // b, b, width // b, b, channels).transpose(0, 1, 3, 2, 4, 5)
+        x = inputs[0].reshape(batch, height // b, b, width // b, b, channels)
+        x = x.transpose((0, 1, 3, 2, 4, 5) if self.mode == "DCR" else (0, 1, 3, 5, 2, 4))
         return x.reshape(batch, height // b, width // b, b * b * channels)
 
 

@@ -102,6 +102,8 @@ def resolve_size(
     whole image gets into the target, with `not_smaller` it covers it: both scales are the smaller or the larger one,
     and sizes are rounded to the nearest. Raises `ShapeError` where nothing is left of the image.
     """
+    if min(size) < 1:
+        raise ShapeError(f"an image of {size[0]}x{size[1]} pixels cannot be resized")
     if target is None:
         assert scale is not None
         target = (int(size[0] * scale[0]), int(size[1] * scale[1]))
@@ -248,7 +250,9 @@ def _table(neighbours: Array, weights: Array, size: int, inside: tuple[int, int]
         for index, weight in zip(indices, factors, strict=True):
             merged[min(max(index, 0), size - 1)] += weight
         row = [(index, weight) for index, weight in merged.items() if weight]
-        rows.append([(0, 1.0)] if extrapolated else row or [(indices[0] % size, 0.0)])
+        if extrapolated or (len(row) == 1 and abs(row[0][1] - 1) < NEGLIGIBLE):
+            row = [(0 if extrapolated else row[0][0], 1.0)]
+        rows.append(row or [(indices[0] % size, 0.0)])
     taps = max(map(len, rows))
     for row in rows:
         while len(row) < taps:

@@ -23,7 +23,9 @@ def copies(op: DepthToSpace | SpaceToDepth | ChannelShuffle, read: View, write: 
         case SpaceToDepth():
             channels, b = read.shape[3], op.block
             for i, j in itertools.product(range(b), repeat=2):
-                yield every_pixel(read, i, j, b), write.slice_channels((i * b + j) * channels, channels)
+                number = i * b + j
+                part = every_channel(write, number, b * b) if op.mode == "CRD" else None
+                yield every_pixel(read, i, j, b), part or write.slice_channels(number * channels, channels)
         case ChannelShuffle():
             channels = read.shape[3] // op.groups
             for group in range(op.groups):

@@ -103,10 +103,8 @@ def describe(op: Op, inputs: tuple[TensorType, ...]) -> str:
             return f"{op.kind} {pair(op.scale)}"
         case Resize():
             return f"resize {resampling(op.how)} {'x'.join(map(str, op.size))}"
-        case DepthToSpace():
+        case DepthToSpace() | SpaceToDepth():
             return f"{op.kind} {op.block} {op.mode}"
-        case SpaceToDepth():
-            return f"{op.kind} {op.block}"
         case ChannelShuffle():
             return f"{op.kind} g{op.groups}"
         case GlobalPool2D() | PRelu() | Concat() | Identity() | Softmax() | LogSoftmax() | Constant() | MatMul():

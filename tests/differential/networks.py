@@ -209,6 +209,7 @@ def resizing() -> Graph:
         "depth_to_space": ("wide", DepthToSpace(2)),
         "depth_to_space_crd": ("wide", DepthToSpace(3, "CRD")),
         "space_to_depth": ("wide", SpaceToDepth(2)),
+        "space_to_depth_crd": ("wide", SpaceToDepth(2, "CRD")),
         "shuffled": ("wide", ChannelShuffle(4)),
         "wrapped": ("x", Pad((1, 2, 7, 0), "wrap")),
         "cropped": ("wide", Pad((-1, -1, 0, -2))),

@@ -211,15 +211,13 @@ class _Builder:
             case DepthToSpace():
                 self.emit("DepthToSpace", inputs, out, blocksize=op.block, mode=op.mode)
             case SpaceToDepth():
-                self.emit("SpaceToDepth", inputs, out, blocksize=op.block)
+                source = self.emit(
+                    "SpaceToDepth", inputs, f"{out}/dcr" if op.mode == "CRD" else out, blocksize=op.block
+                )
+                if op.mode == "CRD":
+                    self.shuffle(source, out, op.block**2)
             case ChannelShuffle():
-                _, height, width, channels = self.graph.types[out].shape
-                split, whole = (0, op.groups, channels // op.groups, height, width), (0, channels, height, width)
-                for name, shape in (("split", split), ("whole", whole)):
-                    self.initializers.append(numpy_helper.from_array(np.array(shape, np.int64), f"{out}/{name}"))
-                groups = self.emit("Reshape", [*inputs, f"{out}/split"], f"{out}/groups")
-                turned = self.emit("Transpose", [groups], f"{out}/turned", perm=(0, 2, 1, 3, 4))
-                self.emit("Reshape", [turned, f"{out}/whole"], out)
+                self.shuffle(inputs[0], out, op.groups)
             case Pad():
                 (top, left, bottom, right), (first, last) = _pads(op.padding), op.channels
                 sides = np.array([0, first, top, left, 0, last, bottom, right], np.int64)
@@ -246,6 +244,16 @@ class _Builder:
                 self.emit("LogSoftmax", inputs, out, axis=1)
             case _:
                 assert_never(op)
+
+    def shuffle(self, x: str, out: str, groups: int) -> None:
+        """The channels of all groups in turn."""
+        _, height, width, channels = self.graph.types[out].shape
+        split, whole = (0, groups, channels // groups, height, width), (0, channels, height, width)
+        for name, shape in (("split", split), ("whole", whole)):
+            self.initializers.append(numpy_helper.from_array(np.array(shape, np.int64), f"{out}/{name}"))
+        parts = self.emit("Reshape", [x, f"{out}/split"], f"{out}/parts")
+        turned = self.emit("Transpose", [parts], f"{out}/turned", perm=(0, 2, 1, 3, 4))
+        self.emit("Reshape", [turned, f"{out}/whole"], out)
 
     def resize(self, op: Resize, x: str, out: str) -> None:
         if self.matrices:

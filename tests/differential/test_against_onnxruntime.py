@@ -17,7 +17,7 @@ import cnngen
 from cnngen import ops
 from cnngen.backends.cpu.target import host_isas
 from cnngen.ir import Array, Graph
-from cnngen.ops import Activate, Bound, Op, UpsampleBilinear
+from cnngen.ops import Activate, Bound, Op, Resize, UpsampleBilinear
 from cnngen.reference import bound
 from cnngen.report.verify_report import Comparison
 from cnngen.verify import rounding_limits
@@ -34,6 +34,9 @@ CANCELLED = 4
 
 POSITION_ROUNDINGS = 3
 """It computes where a pixel lies, (i + 1/2) / scale - 1/2, in float32: so many roundings; ours is exact."""
+
+WEIGHT_SLOPES = 5
+"""Sum of the slopes of all four weights of cubic interpolation, at most: 2 * 1.35 + 2 * 0.75; of linear ones 2."""
 
 TARGETS = [
     ("scalar", 1),
@@ -65,6 +68,11 @@ def test_reference_agrees_with_onnxruntime_on_every_op(name: str) -> None:
         slack = LIBRARY_ROUNDINGS * 2.0**-24 * np.abs(found.value)
         if isinstance(node.op, Activate) and node.op.activation.function in CANCELLING:
             slack = slack + CANCELLED * 2.0**-24 * np.maximum(np.abs(xs[node.inputs[0]]), 1)
+        if isinstance(node.op, Resize):
+            # Weights along an axis move so far by an error of the position, and multiply pixels of this magnitude.
+            x = xs[node.inputs[0]]
+            moved = WEIGHT_SLOPES * max(*x.shape[1:3], *node.op.size) * np.abs(x).max()
+            slack = slack + 2 * POSITION_ROUNDINGS * 2.0**-24 * moved
         if isinstance(node.op, UpsampleBilinear):
             x = xs[node.inputs[0]]
             # Along both axes a share is off by the error of the position, and multiplies a difference of two pixels.
@@ -116,7 +124,7 @@ def test_every_sum_product_pool_and_copy_was_checked_bit_for_bit(name: str) -> N
     with cnngen.compile(graph, isa="scalar", threads=1) as net:
         held = {layer.name: layer for layer in cnngen.verify(net).layers}
     inexact = {layer.kind for layer in held.values() if layer.exactness == "bound"}
-    assert inexact <= {"softmax", "lrn", "batch_norm", "avg_pool", "global_avg_pool", "upsample_bilinear"}
+    assert inexact <= {"softmax", "lrn", "batch_norm", "avg_pool", "global_avg_pool", "upsample_bilinear", "resize"}
     rounded = {
         layer.name.split("_alone")[0].split("_fused")[0] for layer in held.values() if layer.exactness == "activation"
     }

@@ -373,7 +373,7 @@ def depth_to_space(draw: Draw, x: TensorType) -> Fields:
 
 def space_to_depth(draw: Draw, x: TensorType) -> Fields:
     fits = [block for block in (1, 2, 3, 4) if x.shape[1] % block == 0 and x.shape[2] % block == 0]
-    return {"block": pick(draw, *fits)}
+    return {"block": pick(draw, *fits), "mode": pick(draw, "DCR", "CRD")}
 
 
 def channel_shuffle(draw: Draw, x: TensorType) -> Fields:

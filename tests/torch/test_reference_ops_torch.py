@@ -171,7 +171,9 @@ def torch_result(node: Node, inputs: list[Tensor]) -> Tensor:
             return hwc(functional.pixel_shuffle(y, op.block))
         case SpaceToDepth():
             y = functional.pixel_unshuffle(chw(x), op.block)
-            return hwc(y.unflatten(1, (-1, op.block**2)).transpose(1, 2).flatten(1, 2))
+            if op.mode == "DCR":  # PixelUnshuffle has the block's pixels last
+                y = y.unflatten(1, (-1, op.block**2)).transpose(1, 2).flatten(1, 2)
+            return hwc(y)
         case ChannelShuffle():
             return hwc(functional.channel_shuffle(chw(x), op.groups))
         case Pad():

@@ -1,18 +1,19 @@
-"""Pad along height and width."""
+"""Pad along height, width and channels."""
 
 from __future__ import annotations
 
-from typing import Literal, cast
+from typing import cast, get_args
 
 from cnngen.errors import ModelError
 from cnngen.frontends.onnx.handlers.registry import handles
 from cnngen.frontends.onnx.handlers.shape import axes_of
+from cnngen.frontends.onnx.handlers.windows import from_image
 from cnngen.frontends.onnx.node import NodeReader, UnsupportedError
 from cnngen.frontends.onnx.values import Tensor
 from cnngen.ops import Pad
+from cnngen.ops.pad import PadMode
 
-Mode = Literal["constant", "reflect", "edge"]
-MODES = ("constant", "reflect", "edge")
+MODES = get_args(PadMode)
 
 
 @handles("Pad")
@@ -29,12 +30,13 @@ def pad(node: NodeReader) -> Tensor:
     value = node.number("value", 0.0) if node.version < 11 else 0.0
     if node.version >= 11 and node.has(2):
         value = float(node.weight(2).reshape(-1)[0])
-    if x.rank != 4 or any(begin[:2]) or any(end[:2]) or min(*begin, *end) < 0:
-        raise UnsupportedError(f"Pad by {list(begin)} and {list(end)}", reason="padding of other axes, or negative")
-    op = Pad((begin[2], end[2], begin[3], end[3]), cast(Mode, mode), value)
-    return node.builder.tensor(
-        node.add(op, node.last(x)), tuple(b + size + e for b, size, e in zip(begin, x.shape, end, strict=True)), "last"
-    )
+    if x.rank not in (3, 4) or begin[0] or end[0]:
+        raise UnsupportedError(f"Pad by {list(begin)} and {list(end)}", reason="padding of other axes")
+    if max(*begin, *end) >= 2**31 or min(*begin, *end) <= -(2**31):
+        raise ModelError(f"Pad by {list(begin)} and {list(end)}")
+    top, bottom = (0, 0) if x.rank == 3 else (begin[2], end[2])
+    op = Pad((top, bottom, begin[-1], end[-1]), cast(PadMode, mode), value, (begin[1], end[1]))
+    return from_image(node, node.add(op, node.last(x)), x.rank)
 
 
 def _sides(node: NodeReader, x: Tensor) -> tuple[list[int], list[int]]:
