@@ -14,10 +14,12 @@ from cnngen.frontends.onnx.folding import fold, foldable
 from cnngen.frontends.onnx.handlers import HANDLERS
 from cnngen.frontends.onnx.inputs import input_shapes
 from cnngen.frontends.onnx.node import NodeReader, UnsupportedError
+from cnngen.frontends.onnx.patterns import Shuffle, shuffles
 from cnngen.frontends.onnx.structure import STANDARD, check_node, check_structure, label
 from cnngen.frontends.onnx.values import Tensor, Value
 from cnngen.frontends.record import Record
 from cnngen.ir import Array, Graph, verify_graph
+from cnngen.ops import ChannelShuffle
 
 if TYPE_CHECKING:
     import onnx
@@ -143,17 +145,39 @@ class _Walk:
             if needed.intersection(node.output):
                 needed.update(node.input)
                 live.append(node)
+        found = shuffles(reversed(live), frozenset(output.name for output in self.graph.output))
+        inside = {id(node) for shuffle in found.values() for node in shuffle.inner}
         for node in reversed(live):
-            try:
-                self._node(node)
-            except UnsupportedError as error:
-                problem = Problem(label(node), node.op_type, error.reason, error.problem, error.remedy, error.needs)
-                self.problems.append(problem)
-            except ModelError as error:
-                raise error.at(self.source, label(node)) from None
-            except ShapeError as error:
-                raise ModelError(error.problem, remedy=error.remedy, source=self.source, layer=label(node)) from None
+            if id(node) in inside:
+                continue
+            shuffle = found.get(node.output[0]) if node.output else None
+            groups = shuffle.groups(self.values) if shuffle else None
+            if shuffle and groups:
+                self._shuffle(shuffle, groups)
+                continue
+            for part in (*shuffle.inner, node) if shuffle else (node,):
+                self._try(part)
         return self.problems
+
+    def _shuffle(self, shuffle: Shuffle, groups: int) -> None:
+        """Enter the result of three nodes that are one op."""
+        node = shuffle.join
+        reader = NodeReader(node, [self.values[shuffle.split.input[0]]], self.version, self.builder, label(node))
+        self.values[node.output[0]] = reader.result(
+            reader.add(ChannelShuffle(groups), reader.last(reader.tensor(0))), "last"
+        )
+
+    def _try(self, node: onnx.NodeProto) -> None:
+        """Convert `node`, or add what is wrong with it to the problems."""
+        try:
+            self._node(node)
+        except UnsupportedError as error:
+            problem = Problem(label(node), node.op_type, error.reason, error.problem, error.remedy, error.needs)
+            self.problems.append(problem)
+        except ModelError as error:
+            raise error.at(self.source, label(node)) from None
+        except ShapeError as error:
+            raise ModelError(error.problem, remedy=error.remedy, source=self.source, layer=label(node)) from None
 
     def _node(self, node: onnx.NodeProto) -> None:
         """Enter the outputs of `node` in `values`, unless something that it reads could not be converted."""
