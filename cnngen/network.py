@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
@@ -12,12 +11,12 @@ import numpy as np
 
 from cnngen import forks
 from cnngen.backends.cpu.loader import FFI, Library
-from cnngen.calls import FLOAT32, check_arrays, gather, has_torch, one_or_list
+from cnngen.calls import FLOAT32, check_arrays, gather, has_torch, one_or_list, values_of
 from cnngen.errors import RunError
 from cnngen.feed import Feed
 from cnngen.interface import Interface, Stages
 from cnngen.ir import Array, Graph, Node
-from cnngen.tensors import as_array, to_torch
+from cnngen.tensors import as_array, gpu_to_torch, on_gpu, to_torch
 from cnngen.workspace import Workspace, new_arena
 
 if TYPE_CHECKING:
@@ -158,6 +157,8 @@ class Network:
         if xs and named:
             raise RunError("inputs were given both by order and by name", remedy="use one of the two")
         feed = named if named else one_or_list(xs)
+        if any(map(on_gpu, values_of(feed))):
+            return self._call_on_gpu(feed)
         arrays, images, single = gather(self._inputs, feed, batched=self.batched)
         if self.batched:
             results = self._call_in_batches(arrays, images)
@@ -170,13 +171,16 @@ class Network:
             results = [to_torch(result) for result in results]
         return results[0] if len(results) == 1 else results
 
-    def run(self, *xs: Array, out: Array | Sequence[Array]) -> None:
+    def run(self, *xs: Any, out: Any, stream: Any = None) -> None:
         """Run the compiled batch into `out` (a list where there are several), without an allocation on the way.
 
         All arrays (or PyTorch tensors) are float32, aligned, C-contiguous and of exactly `input_shapes` and
         `output_shapes`; `out` is writable and overlaps no input. Raises `RunError` before anything runs.
+
+        A network on a GPU takes arrays that lie there (`__cuda_array_interface__`), too, all of them or none. With
+        a `stream` of theirs the work is queued in it and not waited for.
         """
-        if self._fast and len(xs) == 1 and isinstance(out, np.ndarray):
+        if self._fast and len(xs) == 1 and isinstance(out, np.ndarray) and stream is None:
             # The common case with as little Python as possible: an array of float32 has exactly this
             # dtype object, and from_buffer refuses what is not contiguous.
             x = xs[0]
@@ -198,8 +202,14 @@ class Network:
                     return
             except (AttributeError, ValueError, BufferError, IndexError):
                 pass  # the checks below say what is wrong, or an arena is made
+        given_outs = list(out) if isinstance(out, Sequence) else [out]
+        if stream is not None or any(map(on_gpu, (*xs, *given_outs))):
+            from cnngen.backends.cuda import calls
+
+            calls.run(self._on_gpu(), self._inputs, self._outputs, xs, given_outs, stream)
+            return
         arrays = [as_array("an input", x) for x in xs]
-        outs = [as_array("out", given) for given in (out if isinstance(out, Sequence) else [out])]
+        outs = [as_array("out", given) for given in given_outs]
         check_arrays(self._inputs, self._outputs, arrays, outs, batched=self.batched)
         self._call(arrays, outs)
 
@@ -264,7 +274,7 @@ class Network:
         """Median time of each step over `rounds` runs on `x` (default: random images).
 
         The steps run one after the other as in a call of the network; what it costs to call a single
-        step from Python is measured in the same rounds and taken off.
+        step from Python is measured in the same rounds and taken off. A GPU takes the times itself.
         """
         if x is None:
             rng = np.random.default_rng(0)
@@ -272,17 +282,12 @@ class Network:
         arrays, images, _ = gather(self._inputs, x, batched=self.batched)
         if images < self.batch:
             raise RunError(f"profile takes the compiled batch of {self.batch}, not {images} images")
-        first = [array[: self.batch] for array in arrays] if self.batched else arrays
-        workspace = Workspace(self.plan, self._loaded(), first, fill=0.0)
-        steps = [workspace.stepper(range(number, number + 1)) for number in range(len(self.plan.steps))]
-        steps.append(workspace.stepper(range(0)))
-        times = np.empty((rounds, len(steps)))
-        for measured in times:
-            for number, step in enumerate(steps):
-                start = time.perf_counter()
-                step()
-                measured[number] = time.perf_counter() - start
-        *seconds, nothing = np.median(times, axis=0)
+        library, first = self._loaded(), [array[: self.batch] for array in arrays] if self.batched else arrays
+        if isinstance(library, Library):
+            times = Workspace(self.plan, library, first, fill=0.0).time_steps(rounds)
+        else:
+            times = library.time_steps(first, rounds)
+        seconds = np.median(times, axis=0)
         nodes = {node.name: node for node in self.graph.nodes}
         result = []
         names = [step_plan.node for step_plan in self.plan.steps]
@@ -290,7 +295,7 @@ class Network:
             node = nodes.get(name)
             macs = node.op.cost(self.graph.input_types(node), self.graph.types[node.name]).macs if node else 0
             kind = node.op.kind if node else "copy"
-            result.append(LayerTime(name, kind, max(float(median - nothing), 0.0), macs))
+            result.append(LayerTime(name, kind, max(float(median), 0.0), macs))
         return result
 
     # Its life
@@ -360,6 +365,24 @@ class Network:
         pointers = [self._from_buffer(array) for array in (*xs, *outs)]
         self._run(*pointers, arena)
         self._arenas.append(arena)
+
+    def _call_on_gpu(self, feed: Feed) -> Any:
+        from cnngen.backends.cuda import calls
+
+        results: list[Any] = list(calls.call(self._on_gpu(), self._inputs, self._outputs, feed, batched=self.batched))
+        if has_torch(feed):
+            results = [gpu_to_torch(result) for result in results]
+        return results[0] if len(results) == 1 else results
+
+    def _on_gpu(self) -> Launcher:
+        """What runs this network on a GPU. Raises `RunError` where it runs on the CPU."""
+        library = self._loaded()
+        if isinstance(library, Library):
+            raise RunError(
+                "an array lies on a GPU, or a stream was given: the network runs on the CPU",
+                remedy="copy the array to the CPU, or compile with target='cuda'",
+            )
+        return library
 
     def _loaded(self) -> Library | Launcher:
         return self._library or _closed()

@@ -61,3 +61,17 @@ def _of_torch(what: str, tensor: Any) -> Array:
 def to_torch(array: Array) -> Any:
     """A PyTorch tensor over the memory of `array`."""
     return sys.modules["torch"].from_numpy(array)
+
+
+def on_gpu(value: object) -> bool:
+    """Whether `value` is an array in the memory of a GPU: of PyTorch, CuPy, pycuda, this package or others."""
+    if isinstance(value, np.ndarray):
+        return False
+    if is_torch(value):
+        return bool(value.is_cuda)  # type: ignore[attr-defined]  # a tensor
+    return hasattr(value, "__cuda_array_interface__")
+
+
+def gpu_to_torch(array: Any) -> Any:
+    """A PyTorch tensor over the memory of `array` on a GPU."""
+    return sys.modules["torch"].from_dlpack(array)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -76,6 +77,19 @@ class Workspace:
             run(first, last, inputs, outputs, arena, blob)
 
         return call
+
+    def time_steps(self, rounds: int) -> Array:
+        """Seconds of each step in each of `rounds` runs: (rounds, steps). What a call costs is taken off."""
+        steps = [self.stepper(range(number, number + 1)) for number in range(len(self._plan.steps))]
+        steps.append(self.stepper(range(0)))
+        times = np.empty((rounds, len(steps)))
+        for measured in times:
+            for number, step in enumerate(steps):
+                start = time.perf_counter()
+                step()
+                measured[number] = time.perf_counter() - start
+        seconds: Array = times[:, :-1] - np.median(times[:, -1])
+        return seconds
 
     def run(self, name: str) -> None:
         """Run the steps that compute the node (or stage the graph input) `name`."""

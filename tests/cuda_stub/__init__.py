@@ -9,6 +9,9 @@ import os
 import subprocess
 import tempfile
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from cnngen import backends
 from cnngen.backends.cpu.emit import c_identifier
@@ -17,7 +20,7 @@ from cnngen.backends.cuda.launcher import Launcher, load
 from cnngen.backends.cuda.launches import describe
 from cnngen.backends.cuda.plan import CudaPlan
 from cnngen.interface import Interface, Stages
-from cnngen.ir import Graph
+from cnngen.ir import Array, Graph
 from cnngen.network import Network
 from cnngen.pipeline import cuda_plan_for
 from cnngen.resources import templates_folder
@@ -103,3 +106,41 @@ def compiled(graph: Graph, precision: str = "fp32", device: int = 0) -> Network:
     plan = cuda_plan_for(graph, target="cuda", precision=precision)
     stages = Stages(graph, plan)
     return Network(Interface.of(stages), launcher(plan, device), stages)
+
+
+class Foreign:
+    """An array of another library, as its `__cuda_array_interface__` shows it."""
+
+    def __init__(self, array: Any, **changed: Any) -> None:
+        self.owner = array
+        self.__cuda_array_interface__ = {**array.__cuda_array_interface__, **changed}
+
+
+class Queue:
+    """A stream of somebody else's on the GPU of `launcher`, in which a copy waits until somebody waits for it."""
+
+    def __init__(self, launcher: Launcher) -> None:
+        self._use = launcher.device.use("test")
+        with self._use as context:
+            self._stream = context.stream()
+            self._pinned: list[Any] = []
+
+    @property
+    def handle(self) -> int:
+        return self._stream.handle
+
+    def fill(self, target: Any, values: Array) -> None:
+        """Put a copy of `values` to `target` into the stream."""
+        with self._use as context:
+            pinned = context.allocate_host(values.nbytes)
+            self._pinned.append(pinned)
+            pinned[:] = values.reshape(-1).view(np.uint8)
+            context.upload(target.address, pinned, self._stream)
+
+    def close(self) -> None:
+        with self._use as context:
+            context.synchronize(self._stream)
+            for pinned in self._pinned:
+                context.free_host(pinned)
+            context.destroy_stream(self._stream)
+            del self._stream

@@ -121,7 +121,7 @@ class Device:
             self.stuck = STICKY[error.code]
             return DeviceError(
                 f"{place}{STICKY[error.code]} ({error})",
-                remedy="this process cannot use the GPU any more: start a new one",
+                remedy="this process cannot use the GPU any more: start a new process",
             )
         return explained(error, place)
 

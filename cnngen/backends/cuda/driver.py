@@ -22,9 +22,6 @@ CHOICE = "CNNGEN_CUDA_DRIVER"
 PACKAGES = {"pycuda": "pycuda", "cuda-core": "cuda.bindings"}
 """Names for a person, which are those of the extras, and what is imported."""
 
-LEGACY_STREAM = 1
-"""Handle of the stream that waits for all others, and they for it: the default of CUDA, CuPy and PyTorch."""
-
 
 class DriverError(Exception):
     """A function of the driver failed: its name, and the number that it returned (CUresult in cuda.h)."""

@@ -13,57 +13,24 @@ import ctypes
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
-from itertools import accumulate
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from cnngen.backends.cpu.loader import FFI
 from cnngen.backends.cuda.device import Device, open_device
-from cnngen.backends.cuda.driver import Context, DriverError, Stream, host_memory
+from cnngen.backends.cuda.driver import Context, Stream, host_memory
 from cnngen.backends.cuda.launches import Argument, Description, Launch
+from cnngen.backends.cuda.parts import Boundary, Capture, Code, Layout, quietly
 from cnngen.errors import DeviceError, RunError
 from cnngen.ir import Array
 
-ALIGNMENT = 256
-"""Bytes: what cuMemAlloc gives; vector loads and asynchronous copies need 16."""
+VECTOR = 16
+"""Bytes that kernels load or store at once: inputs and outputs begin at multiples of it."""
 FREE_SHARED = 48 << 10
 """Bytes of shared memory that a block gets without asking for them."""
-
-
-class Layout(NamedTuple):
-    """Where things lie in the memory on the GPU, in bytes, and its whole size.
-
-    The page-locked memory of the host is an image of what lies between `begin` and `size`: inputs, then outputs,
-    which begin at `middle`.
-    """
-
-    weights: int
-    arena: int
-    inputs: tuple[int, ...]
-    outputs: tuple[int, ...]
-    begin: int
-    middle: int
-    size: int
-
-    @staticmethod
-    def of(description: Description) -> Layout:
-        inputs, outputs = description.inputs, description.outputs
-        sizes = (description.weights, description.arena, *inputs, *outputs)
-        *offsets, size = accumulate((-(-size // ALIGNMENT) * ALIGNMENT for size in sizes), initial=0)
-        last = 2 + len(inputs)
-        middle = offsets[last] if outputs else size
-        return Layout(offsets[0], offsets[1], tuple(offsets[2:last]), tuple(offsets[last:]), offsets[2], middle, size)
-
-
-class Boundary(NamedTuple):
-    """A kernel of the graph that reads an input or writes an output."""
-
-    node: int
-    arguments: tuple[Argument, ...]
 
 
 def load(image: bytes | Path, description: Description, weights: Array, device: int = 0) -> Launcher:
@@ -103,11 +70,11 @@ class Launcher:
         with device.use(f"load {description.name}") as context, ExitStack() as undo:
 
             def keep(thing: Any, destroy: Callable[[Any], None]) -> Any:
-                undo.callback(_quietly, destroy, thing)
+                undo.callback(quietly, destroy, thing)
                 return thing
 
             self._code = Code(context)
-            undo.callback(_quietly, self._code.drop)
+            undo.callback(quietly, self._code.drop)
             self._code.module = context.load(image)
             self._kernels = self._code.kernels
             for symbol in dict.fromkeys(launch.symbol for launch in description.launches):
@@ -162,7 +129,7 @@ class Launcher:
             blob = self._weights
             if weights != FFI.NULL and sizes.weights:
                 blob = self.device.allocate(context, sizes.weights, "weights for one layer")
-                undo.callback(_quietly, context.free, blob)
+                undo.callback(quietly, context.free, blob)
                 context.upload(blob, _host(weights, sizes.weights), self._stream)
             for host, address in copies:
                 context.upload(address, host, self._stream)
@@ -183,16 +150,16 @@ class Launcher:
             # The last two marks have nothing between them: what a mark costs.
             marks = [context.event(timing=True) for _ in range(len(steps) + 2)]
             for mark in marks:
-                undo.callback(_quietly, context.destroy_event, mark)
+                undo.callback(quietly, context.destroy_event, mark)
             with Capture(self.device, context, self._handle) as capture:
                 context.record(marks[0], self._handle, in_graph=True)
                 for mark, step in zip(marks[1:], (*steps, ()), strict=True):
                     for launch in step:
                         self._launch(context, launch, self._weights)
                     context.record(mark, self._handle, in_graph=True)
-            undo.callback(_quietly, context.destroy_graph, capture.graph)
+            undo.callback(quietly, context.destroy_graph, capture.graph)
             executable = context.instantiate(capture.graph)
-            undo.callback(_quietly, context.destroy_executable, executable)
+            undo.callback(quietly, context.destroy_executable, executable)
             for measured in seconds:
                 context.replay(executable, self._handle)
                 context.synchronize(self._stream)
@@ -223,6 +190,39 @@ class Launcher:
             else:
                 context.record(self._done, handle)
                 self._last_stream = handle
+
+    def replay_part(
+        self, inputs: Sequence[tuple[int, int]], outputs: Sequence[tuple[int, int]], behind: Sequence[int]
+    ) -> None:
+        """Run on arrays (address, bytes) of up to the compiled batch at any address, and wait for the results.
+
+        What is shorter than the batch, or not aligned, goes through this network's own places.
+        """
+        sizes = self.description
+        with self._turn("run") as context:
+            self._queue_behind(context, self._handle)
+            for other in behind:
+                context.record(self._done, other)
+                context.wait(self._handle, self._done)
+            sources = [
+                (a, a if size == whole and a % VECTOR == 0 else fixed, size, whole)
+                for (a, size), fixed, whole in zip(inputs, self._fixed[0], sizes.inputs, strict=True)
+            ]
+            targets = [
+                (a, a if size == whole and a % VECTOR == 0 else fixed, size)
+                for (a, size), fixed, whole in zip(outputs, self._fixed[1], sizes.outputs, strict=True)
+            ]
+            for address, place, size, whole in sources:
+                if place != address:
+                    context.copy(place, address, size, self._handle)
+                    if size < whole:
+                        context.clear(place + size, whole - size, self._handle)
+            self._point(context, tuple(part[1] for part in sources), tuple(part[1] for part in targets))
+            context.replay(self._executable, self._handle)
+            for address, place, size in targets:
+                if place != address:
+                    context.copy(address, place, size, self._handle)
+            context.synchronize(self._stream)
 
     # Its life
 
@@ -300,9 +300,10 @@ class Launcher:
         self._current = inputs, outputs
 
     def _queue_behind(self, context: Context, handle: int) -> None:
-        """Let what comes into the stream wait for the last call, if it was in another one: they share the arena."""
-        if self._last_stream is not None and self._last_stream != handle:
+        """Let what comes into the stream wait for the last call, if that was in another one: they share the arena."""
+        if self._last_stream not in (None, handle):
             context.wait(handle, self._done)
+        self._last_stream = None
 
     @property
     def _stream(self) -> Stream:
@@ -316,55 +317,6 @@ class Launcher:
 
     def _addresses(self, offsets: Sequence[int]) -> tuple[int, ...]:
         return tuple(self._memory + offset for offset in offsets)
-
-
-class Code:
-    """Module, kernels and stream. pycuda gives them back with the last reference: nobody else may keep one."""
-
-    def __init__(self, context: Context) -> None:
-        self._context = context
-        self.module: Any = None
-        self.kernels: dict[str, Any] = {}
-        self.stream: Stream | None = None
-
-    def drop(self) -> None:
-        """Give them back; the context has to be pushed."""
-        self.kernels.clear()
-        stream, self.stream = self.stream, None
-        if stream is not None:
-            self._context.destroy_stream(stream)
-        module, self.module = self.module, None
-        if module is not None:
-            self._context.unload(module)
-
-
-class Capture:
-    """For a `with` statement: what this thread puts into the stream becomes `graph`."""
-
-    def __init__(self, device: Device, context: Context, handle: int) -> None:
-        self._device, self._context, self._handle = device, context, handle
-        self.graph = 0
-
-    def __enter__(self) -> Capture:
-        self._device.capturing = True
-        self._context.begin_capture(self._handle)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._device.capturing = False
-        if error is None:
-            self.graph = self._context.end_capture(self._handle)
-        else:
-            with suppress(DriverError):
-                self._context.destroy_graph(self._context.end_capture(self._handle))
-
-
-def _quietly(function: Callable[..., None], *arguments: Any) -> None:
-    """Give something back; where that fails the context is gone, and with it what was to be given back."""
-    with suppress(DriverError):
-        function(*arguments)
 
 
 def _bytes(array: Array) -> Array:
