@@ -5,7 +5,7 @@
    the host that is reused too early is read with its new contents.
 
    Environment: CUDA_STUB_DEVICES (default 1), CUDA_STUB_MEMORY (bytes of each, 1 GiB), CUDA_STUB_CAPABILITY (90),
-   CUDA_STUB_SHARED (bytes a block, 232448), CUDA_STUB_FAIL="function:n:result": the n-th call of it from then on fails;
+   CUDA_STUB_SHARED (bytes a block, 232448), CUDA_STUB_FAIL="function:n:result": the n-th call of it from then on fails (0: all);
    the function "launch" is a kernel that runs, and fails for good. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -81,7 +81,7 @@ static int planted(const char *function)
     if (strlen(function) != length || strncmp(function, plan, length)) return SUCCESS;
     long nth = 1, result = INVALID_VALUE;
     sscanf(plan + length, ":%ld:%ld", &nth, &result);
-    return ++calls == nth ? (int)result : SUCCESS;
+    return ++calls == nth || !nth ? (int)result : SUCCESS;
 }
 
 /* Contexts and devices */

@@ -76,8 +76,8 @@ class Capture:
         self.graph = 0
 
     def __enter__(self) -> Capture:
-        self._device.capturing = True
         self._context.begin_capture(self._handle)
+        self._device.capturing = True
         return self
 
     def __exit__(
