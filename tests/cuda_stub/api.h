@@ -79,13 +79,15 @@ API cuDevicePrimaryCtxRelease_v2(int device)
 {
     BEGIN_FREE("cuDevicePrimaryCtxRelease");
     if (!result) --contexts[device].users;
+    /* pycuda pushes a primary context before it releases it, and takes for granted that this pops it. */
+    while (!contexts[device].users && depth && stack[depth - 1] == &contexts[device]) --depth;
     END;
 }
 
 API cuCtxPushCurrent_v2(Context *context)
 {
     BEGIN_FREE("cuCtxPushCurrent");
-    if (!result && !context->users) result = INVALID_CONTEXT;
+    if (!result && (!context->users || depth == MAX_DEPTH)) result = INVALID_CONTEXT;
     if (!result) stack[depth++] = context;
     END;
 }

@@ -26,7 +26,7 @@ enum {
     INVALID_IMAGE = 200, INVALID_CONTEXT = 201, NO_BINARY = 209, INVALID_PTX = 218, NEW_PTX = 222, INVALID_HANDLE = 400,
     NOT_FOUND = 500, ILLEGAL_ADDRESS = 700, CAPTURE_UNSUPPORTED = 900, CAPTURE_INVALIDATED = 901
 };
-enum { MAX_DEVICES = 4, PAGE = 4096, ALIGNMENT = 256, CANARY = 0xa5, POISON = 0xff, MAX_ARGUMENTS = 16 };
+enum { MAX_DEVICES = 4, PAGE = 4096, ALIGNMENT = 256, CANARY = 0xa5, POISON = 0xff, MAX_ARGUMENTS = 16, MAX_DEPTH = 32 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static char emulation_error[400];
@@ -93,7 +93,7 @@ typedef struct {
 
 static Context contexts[MAX_DEVICES];
 static pid_t initialised;
-static __thread Context *stack[32];
+static __thread Context *stack[MAX_DEPTH];
 static __thread int depth;
 
 static int device_count(void)

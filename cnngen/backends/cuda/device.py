@@ -156,9 +156,12 @@ class Device:
         return self._context
 
     def leave(self) -> None:
-        while self._garbage and not (self.capturing or self.stuck):
-            self._context.free(self._garbage.pop())
-        self._context.pop()
+        try:
+            with suppress(IndexError):  # another thread may take the last one
+                while not (self.capturing or self.stuck):
+                    self._context.free(self._garbage.pop())
+        finally:
+            self._context.pop()
 
 
 class Use:
