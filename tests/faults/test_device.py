@@ -82,6 +82,7 @@ def test_case_88_no_package_that_calls_the_driver(monkeypatch: pytest.MonkeyPatc
         raise ImportError(f"No module named {name!r}")
 
     monkeypatch.setattr(driver, "_open", missing)
+    monkeypatch.delenv(driver.CHOICE, raising=False)
     refused(load_again, "pycuda: ", "cuda-core: ", "pip install 'cnngen[cuda]'", "cnngen[cuda-core]")
     monkeypatch.setenv(driver.CHOICE, "opencl")
     refused(load_again, "CNNGEN_CUDA_DRIVER is 'opencl'; use one of pycuda, cuda-core")
