@@ -49,11 +49,14 @@ from cnngen.ops import (
     Reduce,
     Resize,
     Softmax,
+    StatisticsNorm,
     Sub,
     UpsampleBilinear,
 )
 from cnngen.report.verify_report import Exactness
 
+Activated = Conv2D | Conv2DTranspose | Dense | Elementwise | BatchNorm | StatisticsNorm
+"""Ops that end with an activation function, if they have one."""
 INTEGER_RANGE = 2**24
 """Integers up to here are float32 numbers."""
 LARGEST = 15
@@ -110,7 +113,7 @@ def _with_repeats(node: Node, case: IntegerCase) -> IntegerCase:
 def activation_of(node: Node) -> Activation | None:
     """The activation function that the node ends with."""
     op = node.op
-    return op.activation if isinstance(op, Conv2D | Conv2DTranspose | Dense | Elementwise | Activate) else None
+    return op.activation if isinstance(op, Activated | Activate) else None
 
 
 def _case(node: Node, types: Sequence[TensorType], rng: np.random.Generator) -> IntegerCase:
@@ -162,6 +165,8 @@ def _case(node: Node, types: Sequence[TensorType], rng: np.random.Generator) -> 
             return IntegerCase(inputs, {}, exactness, f"{types[0].shape[-1]} products of at most {largest}x{largest}")
         case Constant():
             return IntegerCase((), {"value": _integers(op.shape, LARGEST, rng)}, "exact", "copies")
+        case Pool2D(reduction="lp") | GlobalPool2D(reduction="lp"):
+            return IntegerCase((_integers(types[0].shape, LARGEST, rng),), {}, "bound", "a root of a sum")
         case Pool2D() | GlobalPool2D() | Movement():
             return IntegerCase(tuple(_integers(t.shape, 9999, rng) for t in types), {}, "exact", "copies or compares")
         case UpsampleBilinear():
@@ -249,7 +254,7 @@ def _exact_on_integers(activation: Activation) -> bool:
 
 def without_activation(op: Op) -> Op:
     """`op` in front of its activation function."""
-    assert isinstance(op, Conv2D | Conv2DTranspose | Dense | Elementwise)
+    assert isinstance(op, Activated)
     return replace(op, activation=None)
 
 

@@ -176,6 +176,13 @@ CASES: dict[str, Case] = {
         Pool2D("avg", (3, 3), (3, 2), (1, 0, 1, 0), ceil_mode=True, count_include_pad=True), (2, 10, 9, 3)
     ),
     "avg_pool_dilation": _image(Pool2D("avg", (2, 2), (1, 2), dilation=(3, 2))),
+    "lp_pool": _image(Pool2D("lp", (3, 2), (2, 2))),
+    "lp_pool_padding": _image(Pool2D("lp", (3, 3), (2, 2), SAME3, order=3)),
+    "lp_pool_of_magnitudes": _image(Pool2D("lp", (2, 3), (1, 1), (0, 1, 2, 0), order=1), (2, 5, 6, 19)),
+    "lp_pool_ceil": _image(Pool2D("lp", (2, 3), (2, 2), ceil_mode=True, order=5)),
+    "lp_pool_dilation": _image(Pool2D("lp", (2, 2), (1, 2), dilation=(3, 2))),
+    "global_lp_pool": _image(GlobalPool2D("lp")),
+    "global_lp_pool_of_four": _image(GlobalPool2D("lp", 4), (2, 3, 5, 9)),
     "global_avg_pool": _image(GlobalPool2D("avg")),
     "global_max_pool": _image(GlobalPool2D("max")),
     "dense": Case(Dense(6), ((3, 10),)),

@@ -146,7 +146,7 @@ class Pool(Windowed):
     stride: Pair | None = Field(None, description="Step of the window, by default the kernel")  # type: ignore[assignment]  # optional here
     ceil_mode: bool = Field(False, description="Round the output size up; a window in the end padding is dropped")
 
-    def _pool(self, reduction: Literal["max", "avg"], inputs: Types, count_include_pad: bool) -> ops.Pool2D:
+    def _pool(self, reduction: ops.PoolReduction, inputs: Types, count_include_pad: bool, order: int = 2) -> ops.Pool2D:
         stride = self.stride or self.kernel
         return ops.Pool2D(
             reduction=reduction,
@@ -156,6 +156,7 @@ class Pool(Windowed):
             dilation=self.dilation,
             ceil_mode=self.ceil_mode,
             count_include_pad=count_include_pad,
+            order=order,
         )
 
 
@@ -173,6 +174,24 @@ class AvgPool(Pool, kind="avg_pool"):
 
     def lower(self, inputs: Types, options: Options) -> ops.Pool2D:
         return self._pool("avg", inputs, self.count_include_pad)
+
+
+class LpPool(Pool, kind="lp_pool"):
+    """Lp norm of a window: ``(sum |x|^p)^(1/p)``; padding adds nothing. Becomes `ops.Pool2D`."""
+
+    p: int = Field(2, ge=1, le=16, description="Exponent of the norm")
+
+    def lower(self, inputs: Types, options: Options) -> ops.Pool2D:
+        return self._pool("lp", inputs, False, self.p)
+
+
+class GlobalLpPool(Layer, kind="global_lp_pool"):
+    """Lp norm of each channel, ``(sum |x|^p)^(1/p)``; the output is 1 x 1 x channels. Becomes `ops.GlobalPool2D`."""
+
+    p: int = Field(2, ge=1, le=16, description="Exponent of the norm")
+
+    def lower(self, inputs: Types, options: Options) -> ops.GlobalPool2D:
+        return ops.GlobalPool2D("lp", self.p)
 
 
 class GlobalAvgPool(Layer, kind="global_avg_pool"):
@@ -211,9 +230,10 @@ class BatchNorm(Layer, kind="batch_norm"):
     """
 
     epsilon: float = Field(1e-5, ge=0, description="Added to the variance")
+    activation: ActivationField = None
 
     def lower(self, inputs: Types, options: Options) -> ops.BatchNorm:
-        return ops.BatchNorm(self.epsilon)
+        return ops.BatchNorm(self.epsilon, self.activation)
 
 
 class StatisticsNorm(Layer):
@@ -222,6 +242,7 @@ class StatisticsNorm(Layer):
     epsilon: float = Field(1e-5, ge=0, description="Added to the variance")
     scale: bool = Field(True, description="Whether the result is multiplied by gamma")
     center: bool = Field(True, description="Whether beta is added to it")
+    activation: ActivationField = None
 
 
 class InstanceNorm(StatisticsNorm, kind="instance_norm"):
@@ -233,7 +254,7 @@ class InstanceNorm(StatisticsNorm, kind="instance_norm"):
     """
 
     def lower(self, inputs: Types, options: Options) -> ops.InstanceNorm:
-        return ops.InstanceNorm(self.epsilon, self.scale, self.center)
+        return ops.InstanceNorm(self.epsilon, self.scale, self.center, self.activation)
 
 
 class GroupNorm(StatisticsNorm, kind="group_norm"):
@@ -247,7 +268,7 @@ class GroupNorm(StatisticsNorm, kind="group_norm"):
     groups: Count = Field(description="Number of groups, which divides the channels")
 
     def lower(self, inputs: Types, options: Options) -> ops.GroupNorm:
-        return ops.GroupNorm(self.epsilon, self.scale, self.center, groups=self.groups)
+        return ops.GroupNorm(self.epsilon, self.scale, self.center, self.activation, self.groups)
 
 
 class LayerNorm(StatisticsNorm, kind="layer_norm"):
@@ -261,7 +282,7 @@ class LayerNorm(StatisticsNorm, kind="layer_norm"):
     axes: Literal["channels", "image"] = Field("channels", description="channels, or image: height, width and channels")
 
     def lower(self, inputs: Types, options: Options) -> ops.LayerNorm:
-        return ops.LayerNorm(self.epsilon, self.scale, self.center, axes=self.axes)
+        return ops.LayerNorm(self.epsilon, self.scale, self.center, self.activation, self.axes)
 
 
 class LRN(Layer, kind="lrn"):

@@ -135,8 +135,32 @@ def _pool(op: ops.Pool2D, here: Here) -> LayerText:
         "ceil_mode": op.ceil_mode,
         "count_include_pad": op.count_include_pad,
     }
-    defaults = {"padding": 0, "dilation": 1, "ceil_mode": False, "count_include_pad": False, "stride": fields["kernel"]}
+    if op.reduction == "lp":
+        fields["p"] = op.order
+    defaults = {
+        "p": 2,
+        "padding": 0,
+        "dilation": 1,
+        "ceil_mode": False,
+        "count_include_pad": False,
+        "stride": fields["kernel"],
+    }
     return op.kind, _without_defaults(fields, defaults)
+
+
+def _statistics_norm(op: ops.InstanceNorm | ops.GroupNorm | ops.LayerNorm, here: Here) -> LayerText:
+    fields: Fields = {"epsilon": op.epsilon, "scale": op.scale, "center": op.center}
+    if isinstance(op, ops.GroupNorm):
+        fields = {"groups": op.groups, **fields}
+    if isinstance(op, ops.LayerNorm):
+        fields["axes"] = op.axes
+    defaults: Fields = {"epsilon": 1e-5, "scale": True, "center": True, "axes": "channels"}
+    return op.kind, _with_activation(_without_defaults(fields, defaults), op.activation)
+
+
+def _batch_norm(op: ops.BatchNorm, here: Here) -> LayerText:
+    fields = _without_defaults({"epsilon": op.epsilon}, {"epsilon": 1e-5})
+    return "batch_norm", _with_activation(fields, op.activation)
 
 
 def _dense(op: ops.Dense, here: Here) -> LayerText:
@@ -202,11 +226,14 @@ WRITERS: dict[type, Callable[[Any, Here], LayerText]] = {
     ops.Conv2D: _conv2d,
     ops.Conv2DTranspose: _conv2d_transpose,
     ops.Pool2D: _pool,
-    ops.GlobalPool2D: lambda op, here: (op.kind, {}),
+    ops.GlobalPool2D: lambda op, here: (op.kind, {"p": op.order} if op.reduction == "lp" and op.order != 2 else {}),
     ops.Dense: _dense,
     ops.Activate: _activate,
     ops.PRelu: _plain("prelu"),
-    ops.BatchNorm: lambda op, here: ("batch_norm", _without_defaults({"epsilon": op.epsilon}, {"epsilon": 1e-5})),
+    ops.BatchNorm: _batch_norm,
+    ops.InstanceNorm: _statistics_norm,
+    ops.GroupNorm: _statistics_norm,
+    ops.LayerNorm: _statistics_norm,
     ops.LRN: lambda op, here: (
         "lrn",
         _without_defaults(

@@ -14,7 +14,7 @@ from cnngen.ops.interpolate import UpsampleBilinear
 from cnngen.ops.matmul import MatMul
 from cnngen.ops.normalize import LRN, BatchNorm
 from cnngen.ops.pad import Pad
-from cnngen.ops.pool2d import GlobalPool2D, Pool2D
+from cnngen.ops.pool2d import GlobalPool2D, Pool2D, PoolReduction
 from cnngen.ops.rearrange import ChannelShuffle, DepthToSpace, SpaceToDepth
 from cnngen.ops.reduce import ArgReduce, Reduce, Reduction
 from cnngen.ops.resize import Resize, resized
@@ -106,6 +106,7 @@ __all__ = [
     "PRelu",
     "Pad",
     "Pool2D",
+    "PoolReduction",
     "Power",
     "Reduce",
     "Reduction",

@@ -10,28 +10,68 @@ import numpy as np
 
 from cnngen.errors import ShapeError
 from cnngen.ir import Array, TensorType
-from cnngen.ops.base import Bound, Cost, Everything, Field, Op, Types, Weights, Window, require_rank
+from cnngen.ops.base import (
+    SMALLEST_NORMAL,
+    UNIT_ROUNDOFF,
+    Bound,
+    Cost,
+    Everything,
+    Field,
+    Op,
+    Types,
+    Weights,
+    Window,
+    require_rank,
+)
 from cnngen.ops.conv2d import window_output
+from cnngen.ops.elementary import power_roundings
 
-Reduction = Literal["max", "avg"]
+PoolReduction = Literal["max", "avg", "lp"]
+
+
+def lp_norm(x: Array, order: int, axes: tuple[int, ...], *, keepdims: bool = False) -> Array:
+    """``(sum |x|^order)^(1/order)`` over `axes`."""
+    with np.errstate(over="ignore"):
+        return np.asarray((np.abs(x) ** order).sum(axis=axes, keepdims=keepdims) ** (1 / order))
+
+
+def lp_bound(value: Array, order: int, taps: int) -> Bound:
+    """The bound of the norm of so many elements.
+
+    A power has order - 1 roundings, the sum of what is never negative taps - 1: relative errors, of which
+    the root leaves a part in `order`, and adds its own, and that of the rounded exponent 1 / order times the
+    logarithm. What squares and higher powers lose as denormals is at most taps 2^-149 before the root.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        total = value**order
+        size = np.where((total == 0) | ~np.isfinite(total), 0.0, np.abs(np.log(total)) / order)
+    root = {1: 0.0, 2: 1.0}.get(order, power_roundings(total, 1 / order) + size + 1)
+    lost = (taps * 2 * SMALLEST_NORMAL * UNIT_ROUNDOFF) ** (1 / order) if order > 1 else 0.0
+    terms = taps + order - 2
+    limit, alarm = (
+        (roundings / order + root) * UNIT_ROUNDOFF * (1 + 1e-3) * value + lost
+        for roundings in (terms, min(float(terms), np.sqrt(max(terms, 0)) + 2))
+    )
+    return Bound(value, np.asarray(limit), np.asarray(alarm))
 
 
 @dataclass(frozen=True)
 class Pool2D(Op):
-    """Maximum or average over a sliding window; `padding` is (top, bottom, left, right).
+    """Maximum, average or Lp norm over a sliding window; `padding` is (top, bottom, left, right).
 
     Padding never wins a maximum, and a window of padding only is refused. An average divides by the
     number of elements inside the image, or, with `count_include_pad`, inside the padded image.
-    `ceil_mode` as in ONNX.
+    The norm is ``(sum |x|^order)^(1/order)``, to which padding adds nothing. `ceil_mode` as in ONNX.
     """
 
-    reduction: Reduction
+    reduction: PoolReduction
     kernel: tuple[int, int]
     stride: tuple[int, int]
     padding: tuple[int, int, int, int] = (0, 0, 0, 0)
     dilation: tuple[int, int] = (1, 1)
     ceil_mode: bool = False
     count_include_pad: bool = False
+    order: int = 2
 
     @property
     def kind(self) -> str:
@@ -62,6 +102,8 @@ class Pool2D(Op):
         output = self.infer([TensorType(inputs[0].shape)])
         if self.reduction == "max":
             return np.asarray(self._windows(inputs[0], -np.inf, output).max(axis=(-2, -1)))
+        if self.reduction == "lp":
+            return lp_norm(self._windows(inputs[0], 0.0, output), self.order, (-2, -1))
         total = self._windows(inputs[0], 0.0, output).sum(axis=(-2, -1))
         return np.asarray(total / self.window_counts(output, inputs[0].shape))
 
@@ -69,6 +111,8 @@ class Pool2D(Op):
         value = self.evaluate(inputs, weights)
         if self.reduction == "max":
             return Bound.exact(value)
+        if self.reduction == "lp":
+            return lp_bound(value, self.order, self.kernel[0] * self.kernel[1])
         return Bound.of_sum(value, self.evaluate([np.abs(inputs[0])], weights), self.kernel[0] * self.kernel[1] + 2)
 
     def _verify_windows(self, axis: int, name: str, size: int, positions: int) -> None:
@@ -115,9 +159,10 @@ class Pool2D(Op):
 
 @dataclass(frozen=True)
 class GlobalPool2D(Op):
-    """Maximum or average over height and width; the output is (batch, 1, 1, channels)."""
+    """Maximum, average or Lp norm over height and width; the output is (batch, 1, 1, channels)."""
 
-    reduction: Reduction
+    reduction: PoolReduction
+    order: int = 2
 
     @property
     def kind(self) -> str:
@@ -134,6 +179,8 @@ class GlobalPool2D(Op):
         return Cost(other=inputs[0].elements)
 
     def evaluate(self, inputs: Sequence[Array], weights: Weights) -> Array:
+        if self.reduction == "lp":
+            return lp_norm(inputs[0], self.order, (1, 2), keepdims=True)
         reduce = np.max if self.reduction == "max" else np.mean
         return np.asarray(reduce(inputs[0], axis=(1, 2), keepdims=True))
 
@@ -142,4 +189,6 @@ class GlobalPool2D(Op):
         if self.reduction == "max":
             return Bound.exact(value)
         pixels = inputs[0].shape[1] * inputs[0].shape[2]
+        if self.reduction == "lp":
+            return lp_bound(value, self.order, pixels)
         return Bound.of_sum(value, self.evaluate([np.abs(inputs[0])], weights), pixels + 2)

@@ -63,7 +63,10 @@ def describe(op: Op, inputs: tuple[TensorType, ...]) -> str:
         case Pool2D():
             ceil = " ceil" if op.ceil_mode else ""
             count = " count_pad" if op.count_include_pad and any(op.padding) else ""
-            return f"{op.kind} {window(op)}{ceil}{count}"
+            order = f" L{op.order}" if op.reduction == "lp" else ""
+            return f"{op.kind}{order} {window(op)}{ceil}{count}"
+        case GlobalPool2D(reduction="lp"):
+            return f"{op.kind} L{op.order}"
         case Dense():
             return f"{op.kind}{epilogue(op.activation)}"
         case Elementwise():

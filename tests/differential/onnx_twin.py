@@ -171,6 +171,8 @@ class _Builder:
                 self.emit("PRelu", [inputs[0], self.constant(f"{out}/alpha", slopes)], out)
             case Pool2D():
                 self.pool(op, node, inputs[0], out)
+            case GlobalPool2D(reduction="lp"):
+                self.emit("GlobalLpPool", inputs, out, p=op.order)
             case GlobalPool2D():
                 self.emit("GlobalMaxPool" if op.reduction == "max" else "GlobalAveragePool", inputs, out)
             case BatchNorm():
@@ -310,7 +312,25 @@ class _Builder:
         padded = self.emit("Pad", [whole, f"{out}/ends"], f"{out}/padded" if bias else out)
         return self.emit("Add", [padded, *bias], out) if bias else padded
 
+    def lp_pool(self, op: Pool2D, node: Node, x: str, out: str) -> None:
+        """With the padding in front of it: zeros, so many that there are as many windows as there should be."""
+        (_, height, width, _), (_, rows, columns, _) = (
+            self.graph.input_types(node)[0].shape,
+            self.graph.types[out].shape,
+        )
+        top, _, left, _ = op.padding
+        end = (rows - 1) * op.stride[0] + op.dilation[0] * (op.kernel[0] - 1) + 1 - top - height
+        side = (columns - 1) * op.stride[1] + op.dilation[1] * (op.kernel[1] - 1) + 1 - left - width
+        pads = numpy_helper.from_array(np.array([0, 0, top, left, 0, 0, end, side], np.int64), f"{out}/pads")
+        self.initializers.append(pads)
+        padded = self.emit("Pad", [x, pads.name], f"{out}/padded")
+        window = {"kernel_shape": op.kernel, "strides": op.stride, "dilations": op.dilation}
+        self.emit("LpPool", [padded], out, p=op.order, **window)
+
     def pool(self, op: Pool2D, node: Node, x: str, out: str) -> None:
+        if op.reduction == "lp":
+            self.lp_pool(op, node, x, out)
+            return
         kind = "AveragePool" if op.reduction == "avg" else "MaxPool"
         window = {"kernel_shape": op.kernel, "strides": op.stride, "dilations": op.dilation}
         top, bottom, left, right = op.padding

@@ -189,6 +189,10 @@ def pools() -> Graph:
         Pool2D("avg", (7, 6), (1, 1)),
         GlobalPool2D("max"),
         GlobalPool2D("avg"),
+        Pool2D("lp", (2, 2), (1, 2)),
+        Pool2D("lp", (3, 3), (2, 2), SAME3, order=3),
+        Pool2D("lp", (3, 2), (2, 1), (1, 0, 1, 1), order=1, ceil_mode=True),
+        GlobalPool2D("lp", 4),
     ]
     # Each case on two numbers of channels, each number in several cases.
     outputs = [net.add(op, name) for op, name in zip(cases, cycle(shapes), strict=False)]

@@ -154,7 +154,8 @@ def other_terms(node: Node, inputs: Sequence[Array]) -> Array | float:
     op = node.op
     if isinstance(op, BatchNorm):  # it rounds beta and mean * scale, where ours are one number
         scale, _ = op.affine(node.weights)
-        return np.abs(np.asarray(node.weights["mean"] * scale)) + np.abs(node.weights["beta"])
+        own = np.abs(np.asarray(node.weights["mean"] * scale)) + np.abs(node.weights["beta"])
+        return own + _activation_terms(node, inputs)
     if isinstance(op, LRN):
         # It slides the window: squares are added and subtracted again, and what they rounded stays in all later sums.
         x = np.asarray(inputs[0], np.float64)
@@ -173,7 +174,12 @@ def other_terms(node: Node, inputs: Sequence[Array]) -> Array | float:
         largest = np.max(np.square(np.asarray(x, np.float64)), axis=-1, keepdims=True)
         lost = 2 * channels * op.alpha / op.size * (op.size + 1) * largest
         return np.asarray(np.abs(evaluate(node, inputs)) * op.beta * lost / op.bias)
-    activation = activation_of(node)
+    return _activation_terms(node, inputs)
+
+
+def _activation_terms(node: Node, inputs: Sequence[Array]) -> Array | float:
+    """The same for the activation that a node ends with."""
+    op, activation = node.op, activation_of(node)
     if activation is None or activation.function in STRAIGHT:
         return 0.0
     linear = inputs[0] if isinstance(op, Activate) else evaluate(replace(node, op=without_activation(op)), inputs)

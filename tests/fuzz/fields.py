@@ -324,6 +324,16 @@ def avg_pool(draw: Draw, x: TensorType) -> Fields:
     return fields
 
 
+def lp_pool(draw: Draw, x: TensorType) -> Fields:
+    return {**pool(draw, x), **global_lp_pool(draw, x)}
+
+
+def global_lp_pool(draw: Draw, x: TensorType) -> Fields:
+    fields: Fields = {}
+    optional(draw, fields, "p", lambda: pick(draw, 2, 1, 3, 4))
+    return fields
+
+
 def upsample(draw: Draw, x: TensorType) -> Fields:
     most = max(MAX_ELEMENTS // math.prod(x.shape[1:]), 1)
     height = draw(st.integers(1, min(most, 3)))
@@ -421,6 +431,7 @@ def dense(draw: Draw, x: TensorType) -> Fields:
 def batch_norm(draw: Draw, x: TensorType) -> Fields:
     fields: Fields = {}
     optional(draw, fields, "epsilon", lambda: number(draw, "batch_norm", "epsilon"))
+    optional(draw, fields, "activation", lambda: activation(draw), odds=3)
     return fields
 
 
@@ -428,7 +439,8 @@ def statistics_norm(draw: Draw, x: TensorType) -> Fields:
     fields: Fields = {}
     optional(draw, fields, "epsilon", lambda: number(draw, "instance_norm", "epsilon"))
     for name in ("scale", "center"):
-        optional(draw, fields, name, lambda: draw(st.booleans()), odds=3)
+        optional(draw, fields, name, lambda: draw(st.booleans()))
+    optional(draw, fields, "activation", lambda: activation(draw), odds=3)
     return fields
 
 
@@ -509,6 +521,8 @@ FIELDS: dict[str, Callable[[Draw, TensorType], Fields]] = {
     "lrn": lrn,
     "softmax": nothing,
     "log_softmax": nothing,
+    "lp_pool": lp_pool,
+    "global_lp_pool": global_lp_pool,
     "global_avg_pool": nothing,
     "global_max_pool": nothing,
     "dropout": dropout,
@@ -527,6 +541,8 @@ IMAGES_ONLY = frozenset(
         "depthwise_conv2d",
         "max_pool",
         "avg_pool",
+        "lp_pool",
+        "global_lp_pool",
         "global_avg_pool",
         "global_max_pool",
         "upsample",

@@ -62,6 +62,7 @@ Tensor = Any
 ELSEWHERE = {
     "lrn_even": "PyTorch puts the extra channel of an even size below, ONNX above",
     "instance_norm_pixel": "PyTorch refuses a single pixel, whose deviation is always zero",
+    "lp_pool_dilation": "PyTorch's sums over windows have no dilation",
     "avg_pool_dilation": "PyTorch's average pooling has no dilation",
     "avg_pool_ceil_counted": "PyTorch has no asymmetric padding to count",
     "pad_wrap_twice": "PyTorch repeats an image once only",
@@ -113,6 +114,8 @@ def torch_result(node: Node, inputs: list[Tensor]) -> Tensor:
             return activated(y + inputs[1] if op.residual else y, op.activation)
         case Pool2D():
             return hwc(pooled(op, chw(x)))
+        case GlobalPool2D(reduction="lp"):
+            return (x.abs() ** op.order).sum((1, 2), keepdim=True) ** (1 / op.order)
         case GlobalPool2D():
             pool = functional.adaptive_max_pool2d if op.reduction == "max" else functional.adaptive_avg_pool2d
             return hwc(pool(chw(x), 1))
@@ -220,6 +223,10 @@ def interpolated(op: Resize, x: Tensor) -> Tensor:
 
 def pooled(op: Pool2D, x: Tensor) -> Tensor:
     """PyTorch's pooling; padding that it refuses (asymmetric, or above half the kernel) goes around the image first."""
+    if op.reduction == "lp":  # torch.nn.LPPool2d takes no padding, and loses the sign of odd powers
+        powers = functional.pad(x.abs() ** op.order, sides(op.padding))
+        sums = functional.avg_pool2d(powers, op.kernel, op.stride, ceil_mode=op.ceil_mode, divisor_override=1)
+        return sums ** (1 / op.order)
     top, bottom, left, right = op.padding
     if (top, left) == (bottom, right) and top <= op.kernel[0] // 2 and left <= op.kernel[1] // 2:
         args = (x, op.kernel, op.stride, (top, left))

@@ -112,7 +112,7 @@ def lower(node: Node, layout: Layout, target: Target, scratch: Scratch) -> Itera
             yield Lowered(_pool(op, reads[0], write, lanes), reads, write)
         case GlobalPool2D():
             size = reads[0].shape[1:3]
-            yield Lowered(_pool(Pool2D(op.reduction, size, size), reads[0], write, lanes), reads, write)
+            yield Lowered(_pool(Pool2D(op.reduction, size, size, order=op.order), reads[0], write, lanes), reads, write)
         case Activate():
             yield Lowered(_elementwise("map", reads, write, lanes, op.activation), reads, write)
         case Elementwise() if different_ranks(node, layout):
@@ -212,6 +212,7 @@ def _pool(op: Pool2D, source: View, write: View, lanes: int) -> PoolKernel:
         (write.shape[1], write.shape[2]),
         source.strides,
         write.strides,
+        op.order,
     )
 
 

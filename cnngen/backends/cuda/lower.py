@@ -398,6 +398,7 @@ def _pool(op: Pool2D, reads: tuple[View, ...], write: View, target: CudaTarget) 
         c_type(source, target),
         c_type(write, target),
         _vector([source, write], target),
+        op.order,
     )
     return Lowered(kernel, reads, write)
 
@@ -414,6 +415,7 @@ def _global_pool(op: GlobalPool2D, reads: tuple[View, ...], write: View, target:
         write.strides,
         c_type(source, target),
         c_type(write, target),
+        op.order,
     )
     return Lowered(kernel, reads, write)
 

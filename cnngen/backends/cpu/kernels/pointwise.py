@@ -14,7 +14,7 @@ class PoolKernel(Kernel):
     """Pooling, vectorised over channels. Windows are clipped to the image unless none ever leaves it."""
 
     template: ClassVar[str] = "pool2d.c.j2"
-    reduction: Literal["max", "avg"]
+    reduction: Literal["max", "avg", "lp"]
     kernel: tuple[int, int]
     stride: tuple[int, int]
     dilation: tuple[int, int]
@@ -26,11 +26,32 @@ class PoolKernel(Kernel):
     out_size: tuple[int, int]
     in_strides: Strides
     out_strides: Strides
+    order: int = 2
+    """Of the norm, where the reduction is one."""
 
     @property
     def label(self) -> str:
         (kh, kw), (oh, ow) = self.kernel, self.out_size
-        return f"{self.reduction}_pool_{kh}x{kw}s{self.stride[0]}_c{self.channels}_p{self.batch * oh * ow}"
+        name = f"l{self.order}" if self.reduction == "lp" else self.reduction
+        return f"{name}_pool_{kh}x{kw}s{self.stride[0]}_c{self.channels}_p{self.batch * oh * ow}"
+
+    @property
+    def title(self) -> str:
+        return {"max": "Maximum", "avg": "Average"}.get(self.reduction, f"L{self.order} norm")
+
+    def term(self, value: str) -> str:
+        """The C expression for what an element adds to the result."""
+        if self.reduction != "lp":
+            return value
+        if self.order == 2:
+            return f"act_square({value})"
+        magnitude = f"v_abs({value})"
+        return magnitude if self.order == 1 else f"act_pow_whole({magnitude}, {self.order})"
+
+    @property
+    def root(self) -> str:
+        """The C expression for the norm from the sum `a`."""
+        return {1: "a", 2: "v_sqrt(a)"}.get(self.order, f"v_pow(a, v_set1({c_float(1 / self.order)}))")
 
     @property
     def clipped(self) -> bool:

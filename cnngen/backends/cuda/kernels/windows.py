@@ -6,6 +6,19 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from cnngen.backends.cuda.kernels.base import CudaKernel, Epilogue, ItemKernel, Launch, Strides, ceil_div
+from cnngen.backends.text import c_float
+
+
+def norm_term(order: int, value: str) -> str:
+    """What an element adds to an Lp norm before the root."""
+    if order == 2:
+        return f"act_square({value})"
+    return f"fabsf({value})" if order == 1 else f"act_pow_whole(fabsf({value}), {order})"
+
+
+def norm_root(order: int, value: str) -> str:
+    """The Lp norm from the sum."""
+    return {1: value, 2: f"sqrtf({value})"}.get(order, f"powf({value}, {c_float(1 / order)})")
 
 
 @dataclass(frozen=True)
@@ -14,7 +27,7 @@ class PoolKernel(ItemKernel):
 
     template: ClassVar[str] = "pool2d.cu.j2"
     threads: ClassVar[int] = 128
-    reduction: Literal["max", "avg"]
+    reduction: Literal["max", "avg", "lp"]
     kernel: tuple[int, int]
     stride: tuple[int, int]
     dilation: tuple[int, int]
@@ -29,11 +42,21 @@ class PoolKernel(ItemKernel):
     input_type: str
     output_type: str
     vector: int
+    order: int = 2
 
     @property
     def label(self) -> str:
         (kh, kw), (oh, ow) = self.kernel, self.out_size
-        return f"{self.reduction}_pool_{kh}x{kw}s{self.stride[0]}_c{self.channels}_p{self.batch * oh * ow}"
+        name = f"l{self.order}" if self.reduction == "lp" else self.reduction
+        return f"{name}_pool_{kh}x{kw}s{self.stride[0]}_c{self.channels}_p{self.batch * oh * ow}"
+
+    def term(self, value: str) -> str:
+        """What an element adds to the result."""
+        return norm_term(self.order, value) if self.reduction == "lp" else value
+
+    def root(self, value: str) -> str:
+        """The norm from the sum."""
+        return norm_root(self.order, value)
 
     @property
     def vectors(self) -> int:
@@ -52,7 +75,7 @@ class GlobalPoolKernel(CudaKernel):
     template: ClassVar[str] = "global_pool.cu.j2"
     rows: ClassVar[int] = 8
     threads: ClassVar[int] = 256
-    reduction: Literal["max", "avg"]
+    reduction: Literal["max", "avg", "lp"]
     batch: int
     channels: int
     size: tuple[int, int]
@@ -61,9 +84,22 @@ class GlobalPoolKernel(CudaKernel):
     input_type: str
     output_type: str
 
+    order: int = 2
+
     @property
     def label(self) -> str:
-        return f"global_{self.reduction}_pool_{self.size[0]}x{self.size[1]}_c{self.channels}_n{self.batch}"
+        name = f"l{self.order}" if self.reduction == "lp" else self.reduction
+        return f"global_{name}_pool_{self.size[0]}x{self.size[1]}_c{self.channels}_n{self.batch}"
+
+    def term(self, value: str) -> str:
+        """What an element adds to the result."""
+        return norm_term(self.order, value) if self.reduction == "lp" else value
+
+    def finished(self, value: str) -> str:
+        """The result from the maximum or the sum."""
+        if self.reduction == "lp":
+            return norm_root(self.order, value)
+        return f"{value} / {self.size[0] * self.size[1]}.0f" if self.reduction == "avg" else value
 
     @property
     def launch(self) -> Launch:
