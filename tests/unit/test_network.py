@@ -358,3 +358,13 @@ def test_activations_with_parameters_reach_the_code() -> None:
     with native(graph, "native", flags=("-O1",)) as net:
         x = feed(graph, "integers")
         assert np.array_equal(net(x), reference(graph, x))
+
+
+def test_a_network_may_have_hundreds_of_inputs_and_outputs() -> None:
+    """More than cffi can describe in one type."""
+    net = Builder({f"x{number}": (1, 2) for number in range(230)}, name="wide")
+    outputs = [net.add(RELU, f"x{number}") for number in range(230)]
+    with native(net.graph(*outputs), "native", flags=("-O0",)) as wide:
+        xs = [np.array([[number, -number]], np.float32) for number in range(230)]
+        for number, y in enumerate(wide(*xs)):
+            assert y.tolist() == [[number, 0]]

@@ -36,13 +36,21 @@ def load(path: Path, name: str, inputs: int, outputs: int, *, checked: bool = Fa
     except (OSError, AttributeError) as error:
         raise RunError(f"cannot load {path}: {error}", remedy="delete the file and compile again") from error
     run, run_steps, arena_size = (ctypes.cast(function, ctypes.c_void_p).value for function in functions)
-    pointers = ", ".join(["const void *"] * inputs + ["void *"] * (outputs + 1))
     found = Library(
-        FFI.cast(f"void(*)({pointers})", run),
+        _entry(run, inputs + outputs + 1),
         FFI.cast("void(*)(int, int, const void **, void **, void *, const void *)", run_steps),
         int(FFI.cast("size_t(*)(void)", arena_size)()),
     )
     return _checked(found, getattr(handle, f"{name}_error")) if checked else found
+
+
+def _entry(address: Any, pointers: int) -> Any:
+    """The function at `address`, which takes so many pointers."""
+    try:
+        return FFI.cast(f"void(*)({', '.join(['void *'] * pointers)})", address)
+    except _cffi_backend.FFI.error:  # cffi describes types of up to about 1,000 words
+        function = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * pointers)(address)
+        return lambda *arguments: function(*(int(FFI.cast("uintptr_t", argument)) for argument in arguments))
 
 
 def _checked(library: Library, error: Any) -> Library:
