@@ -15,17 +15,21 @@ import tempfile
 import warnings
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cnngen._version import __version__
-from cnngen.backends.cpu.toolchain import Compiler, build, commands, time_limit
 from cnngen.backends.files import FolderError, copy, write_tree
 from cnngen.backends.sources import SourceTree
+from cnngen.backends.toolchains import build, command_words, time_limit
 from cnngen.errors import CacheError, CacheWarning, ToolchainError
 from cnngen.store import LOGS, Entry, LockError, Store, cache_folder, open_store, remove
 
+if TYPE_CHECKING:
+    from cnngen.backends.toolchains import AnyCompiler
+
 __all__ = ["Entry", "cache_folder", "clear", "entries", "key", "library", "private_folder"]
 
-FORMAT = 2
+FORMAT = 3
 """Part of every key: raise it when the meaning of an entry changes."""
 
 ATTEMPTS = 3
@@ -41,15 +45,16 @@ UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
 def library(
     tree: SourceTree,
-    compiler: Compiler,
+    compiler: AnyCompiler,
     *,
     use_cache: bool = True,
     folder: Path | None = None,
     timeout: float | None = None,
 ) -> Path:
-    """The shared library of `tree`, from the cache or built now; the path is good for the life of this process.
+    """The shared library of `tree`, or the fatbin, from the cache or built now; the path is good for the life of this
+    process. What else is needed to load it lies beside it (`SourceTree.products`).
 
-    With `folder`, sources, weights, `command.txt`, `build.log` and a copy of the library are put there too; files that
+    With `folder`, sources, weights, `command.txt`, `build.log` and a copy of the products are put there too; files that
     hold the same bytes already are not touched, and links are not followed. `timeout`: seconds for a build.
 
     Raises ToolchainError where the build fails or `folder` cannot be written, CacheError where the cache folder could
@@ -58,12 +63,12 @@ def library(
     if folder is None:
         return _library(tree, compiler, use_cache, None, timeout)
     write_tree(tree, folder)
-    shown = folder / f"{tree.name}.so"
+    shown = folder / tree.products[0]
     try:
         for attempt in range(ATTEMPTS):
             path = _library(tree, compiler, use_cache, folder, timeout)
             try:
-                for name in (shown.name, *LOGS):
+                for name in (*tree.products, *LOGS):
                     copy(path.parent / name, folder / name)
                 break
             except FileNotFoundError:  # somebody has cleared the cache in this moment
@@ -78,12 +83,10 @@ def library(
     return path
 
 
-def key(tree: SourceTree, compiler: Compiler) -> str:
+def key(tree: SourceTree, compiler: AnyCompiler) -> str:
     """The name of `tree` in the cache: 64 hexadecimal digits."""
-    compilations, link = commands(tree, compiler)
-    words = [word for command in (*compilations, link) for word in (*command, "")]
     total = hashlib.sha256(tree.digest)
-    for part in (str(FORMAT), __version__, compiler.identity, *words):
+    for part in (str(FORMAT), __version__, compiler.identity, *command_words(tree, compiler)):
         data = part.encode()
         total.update(len(data).to_bytes(8, "little") + data)
     return total.hexdigest()
@@ -125,7 +128,9 @@ def size_limit() -> int:
     return int(float(match[1]) * UNITS[match[2].upper()])
 
 
-def _library(tree: SourceTree, compiler: Compiler, use_cache: bool, logs: Path | None, timeout: float | None) -> Path:
+def _library(
+    tree: SourceTree, compiler: AnyCompiler, use_cache: bool, logs: Path | None, timeout: float | None
+) -> Path:
     """The library from the cache, or built apart where the cache cannot serve; `logs` gets the log of a failure."""
     if not use_cache:
         return _build_apart(tree, compiler, logs, timeout)
@@ -144,7 +149,7 @@ def _library(tree: SourceTree, compiler: Compiler, use_cache: bool, logs: Path |
 
 
 def _build_into(
-    store: Store, name: str, tree: SourceTree, compiler: Compiler, logs: Path | None, timeout: float | None
+    store: Store, name: str, tree: SourceTree, compiler: AnyCompiler, logs: Path | None, timeout: float | None
 ) -> Path:
     """Build an entry under its lock, unless another process has done so in the meantime."""
     limit = size_limit()
@@ -161,7 +166,7 @@ def _build_into(
         folder = store.start_build(name)
         try:
             build(tree, compiler, folder, timeout=seconds, keep_log_in=logs or store.failed_folder(name))
-            path = store.install(name, folder, name=tree.name, compiler=compiler.identity)
+            path = store.install(name, folder, tree.products, name=tree.name, compiler=compiler.identity)
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
@@ -169,7 +174,7 @@ def _build_into(
     return path
 
 
-def _build_apart(tree: SourceTree, compiler: Compiler, logs: Path | None, timeout: float | None) -> Path:
+def _build_apart(tree: SourceTree, compiler: AnyCompiler, logs: Path | None, timeout: float | None) -> Path:
     """Build in a temporary folder, which goes when the process ends; after a failure it stays if it holds the log."""
     try:
         folder = Path(tempfile.mkdtemp(prefix="cnngen-"))
@@ -184,7 +189,7 @@ def _build_apart(tree: SourceTree, compiler: Compiler, logs: Path | None, timeou
     keep: tuple[str, ...] = ()
     try:
         path = build(tree, compiler, folder, timeout=timeout, keep_log_in=logs)
-        keep = (path.name, *LOGS)
+        keep = (*tree.products, *LOGS)
         atexit.register(_delete_at_exit, folder, os.getpid())
     except ToolchainError:
         keep = LOGS if logs is None else ()

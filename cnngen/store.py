@@ -3,10 +3,10 @@
 ```
 <root>/                 0700, ours, not a link
   manifests/<key>       what a request gave: its digest in the first line, then JSON
-  entries/<key>/        one library, `entry.json` (name, digest, compiler), command.txt, build.log
+  entries/<key>/        a library, or the files for a GPU; `entry.json` (their digests, name, compiler) and the logs
   building/<key>/       a build in progress; belongs to the holder of the lock
   locks/<key>.lock      released by the system when its holder dies, however it dies
-  quarantine/           entries whose library no longer had its digest, kept for a look
+  quarantine/           entries of which a file no longer had its digest, kept for a look
   failed/<key>/         command.txt and build.log of a build that failed
 ```
 
@@ -25,7 +25,7 @@ import shutil
 import stat
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -92,42 +92,32 @@ class Store:
         verify_private(root)
 
     def find(self, key: str) -> Found:
-        """Look up an entry and check its library against the stored digest. Changes nothing but the time of use."""
+        """Look up an entry and check its files against the stored digests. Changes nothing but the time of use."""
         folder = self.root / "entries" / key
         try:
-            record = json.loads((folder / RECORD).read_bytes())
-            name, digest = record["name"], record["digest"]
-            library = folder / f"{name}.so"
-            # The name comes from a file that may be damaged: it must not lead out of the entry.
-            if library.parent != folder:
+            digests = json.loads((folder / RECORD).read_bytes())["digests"]
+            files = [(folder / name, str(digest)) for name, digest in digests.items()]
+            # The names come from a file that may be damaged: they must not lead out of the entry.
+            if not files or any(path.parent != folder for path, _ in files):
                 return Found(damage=f"{RECORD} is damaged")
-            descriptor = os.open(library, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+            for path, digest in files:
+                if damage := _damage(path, digest):
+                    return Found(damage=damage)
             if not all((folder / log).is_file() for log in LOGS):
-                os.close(descriptor)
                 return Found(damage="a log is missing")
         except FileNotFoundError:
             return Found(damage="a file is missing") if folder.exists() else Found()
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, AttributeError):
             return Found(damage=f"{RECORD} is damaged")
         except OSError as error:
             return Found(damage=error.strerror)
-        try:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                return Found(damage=f"{library.name} is not a file")
-            found = digest_file(descriptor).hex()
-        except OSError as error:
-            return Found(damage=error.strerror)
-        finally:
-            os.close(descriptor)
-        if found != digest:
-            return Found(damage=f"{library.name} does not have the digest it was stored with")
         try:
             os.utime(folder / RECORD)
         except FileNotFoundError:  # deleted while we read it
             return Found()
         except OSError:
             pass  # a cache that cannot be written still serves
-        return Found(library)
+        return Found(files[0][0])
 
     def find_manifest(self, key: str) -> FoundManifest:
         """Read a manifest and check it against its digest. Changes nothing."""
@@ -187,16 +177,20 @@ class Store:
         folder.mkdir(mode=0o700)
         return folder
 
-    def install(self, key: str, built: Path, *, name: str, compiler: str) -> Path:
-        """Turn a build folder into the entry of `key` and return the library; all but it and the logs is deleted."""
-        library = built / f"{name}.so"
+    def install(self, key: str, built: Path, products: Sequence[str], *, name: str, compiler: str) -> Path:
+        """Turn a build folder into the entry of `key`, with `products` and the logs; all else in it is deleted.
+
+        Returns the first product, which is the one that is loaded.
+        """
         for path in built.iterdir():
-            if path.name not in (library.name, *LOGS):
+            if path.name not in (*products, *LOGS):
                 remove(path)
-        with library.open("rb") as file:
-            digest = digest_file(file.fileno()).hex()
+        digests = {}
+        for product in products:
+            with (built / product).open("rb") as file:
+                digests[product] = digest_file(file.fileno()).hex()
         created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        record = {"name": name, "digest": digest, "compiler": compiler, "created": created}
+        record = {"name": name, "digests": digests, "compiler": compiler, "created": created}
         (built / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
         for path in (*built.iterdir(), built):
             _sync(path)
@@ -205,7 +199,7 @@ class Store:
             self.quarantine(key)
         built.rename(folder / key)
         _sync(folder)
-        return folder / key / library.name
+        return folder / key / products[0]
 
     def quarantine(self, key: str, kind: str = "entries") -> None:
         """Move a damaged entry (or one of "manifests") aside, where nothing uses it; the caller holds the lock."""
@@ -233,11 +227,11 @@ class Store:
                 # A clock that was ahead once must not keep an entry for ever.
                 used = min((folder / RECORD).stat().st_mtime, now)
                 size = sum(path.stat().st_size for path in folder.iterdir())
-                library = folder / f"{record['name']}.so"
+                library = folder / next(iter(record["digests"]))
                 found.append(
                     Entry(folder.name, record["name"], library, size, used, record["compiler"], record["created"])
                 )
-            except (OSError, ValueError, KeyError, TypeError):
+            except (OSError, ValueError, KeyError, TypeError, StopIteration):
                 continue
         return sorted(found, key=lambda entry: entry.used, reverse=True)
 
@@ -336,6 +330,19 @@ def verify_private(root: Path) -> None:
             f"the cache folder {root} can be written by others (mode {mode:04o})",
             remedy=f"if you trust what is in it: chmod 700 {root}; if not, remove it",
         )
+
+
+def _damage(path: Path, digest: str) -> str | None:
+    """What is wrong with a file of an entry. Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return f"{path.name} is not a file"
+        if digest_file(descriptor).hex() != digest:
+            return f"{path.name} does not have the digest it was stored with"
+    finally:
+        os.close(descriptor)
+    return None
 
 
 def _manifest_digest(key: str, text: bytes) -> bytes:

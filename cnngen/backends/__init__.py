@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def print_sources(plan: AnyPlan) -> SourceTree:
-    """The sources and packed weights of a plan, as they are compiled for this machine."""
+    """The sources and packed weights of a plan, as they are compiled for its target."""
     from cnngen._version import __version__
     from cnngen.backends.cpu.plan import Plan
 
@@ -22,9 +22,10 @@ def print_sources(plan: AnyPlan) -> SourceTree:
         from cnngen.backends.cpu.emit import emit
 
         return emit(plan, pack_weights(plan), __version__)
-    from cnngen.backends.cuda.emit import emit_emulation
+    from cnngen.backends.cuda import emit as cuda
 
-    return emit_emulation(plan, pack_weights(plan), __version__)
+    print_cuda = cuda.emit_emulation if plan.target.emulated else cuda.emit
+    return print_cuda(plan, pack_weights(plan), __version__)
 
 
 def pack_weights(plan: AnyPlan, graph: Graph | None = None) -> Array:

@@ -19,7 +19,7 @@ class SourceTree:
 
     `files` are texts, `blobs` are written byte for byte (packed weights), `units` names the files
     that the compiler is called on, `flags` and `links` are its options when compiling and linking, and
-    `standard` the language.
+    `standard` the language. A tree with `architectures` (such as sm_90) is CUDA.
     """
 
     name: str
@@ -29,6 +29,14 @@ class SourceTree:
     flags: tuple[str, ...]
     links: tuple[str, ...] = ()
     standard: str = "c11"
+    architectures: tuple[str, ...] = ()
+
+    @property
+    def products(self) -> tuple[str, ...]:
+        """The files that a network is loaded from: the library; or the fatbin, the weights and the launches."""
+        if self.architectures:
+            return (f"{self.name}.fatbin", weights_file(self.name), launches_file(self.name), "kernels.txt")
+        return (f"{self.name}.so",)
 
     @cached_property
     def digest(self) -> bytes:
@@ -40,7 +48,7 @@ class SourceTree:
             total.update(len(data).to_bytes(8, "little") + data)
 
         texts = [word for item in sorted(self.files.items()) for word in item]
-        for group in ([self.name, self.standard], self.units, self.flags, self.links, texts):
+        for group in ([self.name, self.standard], self.units, self.flags, self.links, self.architectures, texts):
             add(b"%d" % len(group))
             for text in group:
                 add(text.encode())
@@ -48,6 +56,16 @@ class SourceTree:
             add(name.encode())
             add(digest_bytes(as_bytes(blob)))
         return total.digest()
+
+
+def weights_file(name: str) -> str:
+    """Where the packed weights of a network are written."""
+    return f"{name}_weights.bin"
+
+
+def launches_file(name: str) -> str:
+    """Where is written what a GPU has to be told of a network."""
+    return f"{name}_launches.json"
 
 
 def as_bytes(array: Array) -> memoryview:

@@ -6,8 +6,12 @@
 #ifdef CNNGEN_EMULATION
 #include "emulation.h"
 #else
-#include <cuda_fp16.h>
+#ifdef __CUDACC_RTC__ /* NVRTC has no headers */
+typedef unsigned uint32_t;
+#define INFINITY __int_as_float(0x7f800000)
+#else
 #include <stdint.h>
+#endif
 
 #define SHARED_MEMORY(name) extern __shared__ __align__(128) unsigned char name[]
 /* A GPU itself refuses an access of several numbers at an address that they do not divide; a CPU has to be told. */
@@ -17,6 +21,23 @@ template <int BYTES> struct Words;
 template <> struct Words<4> { using type = unsigned; };
 template <> struct Words<8> { using type = uint2; };
 template <> struct Words<16> { using type = uint4; };
+
+/* A number of 16 bits, as __half of cuda_fp16.h, which not every compiler comes with. */
+struct float16 {
+    unsigned short bits;
+};
+
+__device__ __forceinline__ float to_float(float16 x)
+{
+    float y;
+    asm("cvt.f32.f16 %0, %1;" : "=f"(y) : "h"(x.bits));
+    return y;
+}
+
+__device__ __forceinline__ void put(float16 *to, float x)
+{
+    asm("cvt.rn.f16.f32 %0, %1;" : "=h"(to->bits) : "f"(x));
+}
 
 template <class T>
 __device__ __forceinline__ T shuffle_xor(T value, int mask)
@@ -128,9 +149,7 @@ __device__ __forceinline__ int swizzled(int row, int chunk)
 constexpr int OUTSIDE = -(1 << 29);
 
 __device__ __forceinline__ float to_float(float x) { return x; }
-__device__ __forceinline__ float to_float(__half x) { return __half2float(x); }
 __device__ __forceinline__ void put(float *to, float x) { *to = x; }
-__device__ __forceinline__ void put(__half *to, float x) { *to = __float2half_rn(x); }
 
 /* Sixteen bytes of shared memory as numbers. */
 __device__ __forceinline__ void load4(float (&to)[4], const void *from)

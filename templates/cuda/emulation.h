@@ -273,9 +273,9 @@ To as(From value)
 struct alignas(16) float4 {
     float x, y, z, w;
 };
-typedef _Float16 __half;
-inline float __half2float(__half x) { return float(x); }
-inline __half __float2half_rn(float x) { return __half(x); }
+typedef _Float16 float16;
+inline float to_float(float16 x) { return float(x); }
+inline void put(float16 *to, float x) { *to = float16(x); }
 
 inline float normcdff(float x) { return float(0.5 * erfc(-0.70710678118654752 * double(x))); }
 
@@ -357,7 +357,7 @@ void multiply_warp(float (&sum)[4], const uint32_t (&a)[4], const uint32_t (&b)[
 inline void multiply_fp16(float (&sum)[4], const uint32_t (&a)[4], const uint32_t (&b)[2])
 {
     multiply_warp<2>(sum, a, b, [](uint32_t word, int j) {
-        return float(emulation::as<__half>(uint16_t(word >> (16 * j))));
+        return float(emulation::as<float16>(uint16_t(word >> (16 * j))));
     });
 }
 

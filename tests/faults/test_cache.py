@@ -123,7 +123,8 @@ class TestCase73Damage:
         path = cache.library(adder(), compiler)
         (tmp_path / "evil.so").write_bytes(path.read_bytes())
         record = json.loads(path.with_name("entry.json").read_text())
-        path.with_name("entry.json").write_text(json.dumps({**record, "name": str(tmp_path / "evil")}))
+        (digest,) = record["digests"].values()
+        path.with_name("entry.json").write_text(json.dumps({**record, "digests": {str(tmp_path / "evil.so"): digest}}))
         with pytest.warns(CacheWarning, match="damaged"):
             assert cache.library(adder(), compiler) == path
 

@@ -8,8 +8,9 @@ from types import MappingProxyType
 
 from cnngen.backends.cpu.target import ISAS, host_isas
 from cnngen.backends.cuda.kernels import AnyKernel
+from cnngen.backends.cuda.launches import describe
 from cnngen.backends.cuda.plan import CudaPlan
-from cnngen.backends.sources import SourceTree
+from cnngen.backends.sources import SourceTree, launches_file, weights_file
 from cnngen.backends.text import behind, c_comment, c_identifier, environment, header, pointer
 from cnngen.ir import Array
 from cnngen.plan.steps import Call
@@ -66,6 +67,22 @@ def emit_device(plan: CudaPlan, version: str) -> dict[str, str]:
     return {f"{c_identifier(plan.name)}.cu": text, **{name: header(f"cuda/{name}") for name in HEADERS}}
 
 
+def emit(plan: CudaPlan, blob: Array, version: str) -> SourceTree:
+    """What a GPU gets, as a tree for nvcc: the kernels, the packed weights, and the launches."""
+    name = c_identifier(plan.name)
+    files = {**emit_device(plan, version), launches_file(name): describe(plan).to_json() + "\n"}
+    architectures = tuple(architecture.name for architecture in plan.target.architectures)
+    return SourceTree(
+        name,
+        MappingProxyType(files),
+        MappingProxyType({weights_file(name): blob}),
+        (f"{name}.cu",),
+        (),
+        standard="c++17",
+        architectures=architectures,
+    )
+
+
 def emit_emulation(plan: CudaPlan, blob: Array, version: str) -> SourceTree:
     """The same kernels with a host that runs them on a CPU, as a tree for the C++ compiler."""
     name = c_identifier(plan.name)
@@ -96,7 +113,7 @@ def emit_emulation(plan: CudaPlan, blob: Array, version: str) -> SourceTree:
     if plan.blob_floats:
         files[f"{name}_weights.S"] = environment("c").get_template("weights.S.j2").render(context)
         units.append(f"{name}_weights.S")
-        blobs[f"{name}_weights.bin"] = blob
+        blobs[weights_file(name)] = blob
     host = host_isas()[-1]
     # Every CPU with AVX2 converts float16 in one instruction; without the flag that is a call.
     halves = ("-mf16c",) if host in ("avx2", "avx512") else ()

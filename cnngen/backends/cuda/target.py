@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cnngen.errors import TargetError
+from cnngen.errors import DeviceError, TargetError
 
 EMULATED = "cuda-emulated"
 """The target whose kernels run on this machine's CPU, for checking without a GPU."""
@@ -42,7 +42,7 @@ PRECISIONS = {
     for precision in (
         Precision("fp32", "float", np.dtype(np.float32)),
         Precision("tf32", "float", np.dtype(np.float32)),
-        Precision("fp16", "__half", np.dtype(np.float16)),
+        Precision("fp16", "float16", np.dtype(np.float16)),
     )
 }
 
@@ -100,6 +100,25 @@ class CudaTarget:
     def processors(self) -> int:
         """Multiprocessors of the largest card; the planner makes enough blocks for them."""
         return max(architecture.processors for architecture in self.architectures)
+
+
+def architecture_for(capability: tuple[int, int]) -> str:
+    """The architecture to compile for, for a GPU of this compute capability: its own, or one whose code it runs.
+
+    Cubins run on a GPU of the same major and a higher minor capability, PTX on every later one (CUDA C++ Programming
+    Guide, "Binary Compatibility"). Raises `DeviceError` for a GPU that is older than all of them.
+    """
+    number = 10 * capability[0] + capability[1]
+    numbers = {int(name.removeprefix("sm_")): name for name in ARCHITECTURES}
+    older = [known for known in numbers if known <= number]
+    if not older:
+        raise DeviceError(
+            f"the GPU has compute capability {capability[0]}.{capability[1]}; kernels are written for "
+            f"{numbers[min(numbers)]} and newer",
+            remedy="use another GPU, or target='cpu'",
+        )
+    same = [known for known in older if known // 10 == capability[0]]
+    return numbers[max(same or older)]
 
 
 def resolve(architectures: str, precision: str, *, emulated: bool = False) -> CudaTarget:

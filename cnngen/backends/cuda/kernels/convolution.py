@@ -155,6 +155,15 @@ class GemmConvKernel(CudaKernel):
         return self.thread_rows * self.thread_columns
 
     @property
+    def launch_bounds(self) -> str:
+        """Threads of a block, and blocks that the compiler leaves room for on a multiprocessor.
+
+        By itself it spills a few registers to make room for more blocks. Where taps are shared out, there are
+        too few blocks for that to be worth it.
+        """
+        return f"{self.threads}, 1" if self.splits > 1 else str(self.threads)
+
+    @property
     def thread_rows(self) -> int:
         """Threads along the pixels of a tile, without tensor cores."""
         return self.tile.pixels // THREAD_TILE
