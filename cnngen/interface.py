@@ -35,6 +35,11 @@ class Interface(NamedTuple):
     channels_first: bool
     batched: bool = True
 
+    @property
+    def precision(self) -> str:
+        """Of the products: fp32, tf32 or fp16. The names of CUDA targets end with it."""
+        return self.isa.split()[-1] if self.isa.startswith("cuda") else "fp32"
+
     @staticmethod
     def of(stages: Stages) -> Interface:
         """The interface of the network that is made from `stages`."""

@@ -15,14 +15,14 @@ import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 import cnngen
 from cnngen._version import __version__
 from cnngen.backends.cpu.compiler import Compiler, file_facts, generator, surroundings
-from cnngen.backends.cpu.target import available_cores, resolve
+from cnngen.backends.cpu.target import ISAS, available_cores, host_isas, resolve
 from cnngen.digest import digest_file
 from cnngen.errors import CacheWarning, CnngenError, ModelError, Source, WeightsError, WeightsWarning
 from cnngen.frontends import ONNX_SUFFIXES, YAML_SUFFIXES
@@ -33,7 +33,10 @@ from cnngen.ir import Input, TensorType
 from cnngen.own_code import own_code
 from cnngen.store import LockError, Store, open_store
 
-FORMAT = 2
+if TYPE_CHECKING:
+    from cnngen.backends.toolchains import AnyCompiler
+
+FORMAT = 3
 """Part of every key: raise it when the meaning of a manifest changes."""
 
 DEPENDENCIES = ("jinja2", "pydantic", "pydantic_core", "yaml")
@@ -61,6 +64,9 @@ class Request(NamedTuple):
     isa: str
     threads: int | None
     numerics: str
+    target: str
+    precision: str
+    architectures: str
     cwd: Path
     circumstances: str = ""
 
@@ -95,17 +101,21 @@ def ask(
     isa: str,
     threads: int | None,
     numerics: str,
+    target: str = "cpu",
+    precision: str = "fp32",
+    architectures: str = "native",
 ) -> Request | None:
     """The request for these options; None for a source that is not the path of a spec or a model.
 
-    Raises `TargetError` for an ISA or a number of threads that cannot be had.
+    Raises `TargetError` for an ISA, a number of threads, a precision or architectures that cannot be had.
     """
     if not isinstance(source, str | Path) or Path(source).suffix.lower() not in (*YAML_SUFFIXES, *ONNX_SUFFIXES):
         return None
     try:
         given = None if weights is None else Path(weights)
         sizes = tuple((key, tuple(shape)) for key, shape in (shapes or {}).items())
-        request = Request(Path(source), given, sizes, name, batch, isa, threads, numerics, Path.cwd())
+        cuda = target, precision, architectures
+        request = Request(Path(source), given, sizes, name, batch, isa, threads, numerics, *cuda, Path.cwd())
         return request._replace(circumstances=_circumstances(request))
     except OSError:
         return None  # neither the current folder nor cnngen has to be readable
@@ -134,7 +144,7 @@ def find(request: Request) -> Known | None:
     return None if library is None else _from_body(body, library)
 
 
-def keep(request: Request, record: Record, known: Known, compiler: Compiler) -> None:
+def keep(request: Request, record: Record, known: Known, compiler: AnyCompiler) -> None:
     """Write down that `request` gave `known`, for the next process that asks.
 
     Without effect where the library is not in the cache, or where code or compiler changed on the way: then it is
@@ -147,7 +157,11 @@ def keep(request: Request, record: Record, known: Known, compiler: Compiler) -> 
             return
         if own_code().changed >= cnngen.IMPORTED_AT or _circumstances(request) != request.circumstances:
             return
-        programs = {path: file_facts(path) for path in (compiler.command[0], generator(compiler))}
+        if isinstance(compiler, Compiler):
+            paths: tuple[str, ...] = (compiler.command[0], generator(compiler))
+        else:
+            paths = compiler.programs
+        programs = {path: file_facts(path) for path in paths}
         store.write_manifest(_key(request, content), _as_body(known, record, programs))
     except OSError as error:
         text = f"the next start will not be quick: {error.filename}: {error.strerror}"
@@ -156,16 +170,31 @@ def keep(request: Request, record: Record, known: Known, compiler: Compiler) -> 
 
 def _circumstances(request: Request) -> str:
     """Digest of options, machine, cnngen, the packages it needs, and compiler."""
-    target = resolve(request.isa, 1 if request.threads is None else request.threads)
-    machine = (target.name, target.flags, available_cores() if request.threads is None else None)
+    machine, compilers = _machine(request)
     options = request._replace(cwd=Path(), circumstances="")
     packages = [
         file_facts(found.origin)
         for name in (*DEPENDENCIES, *(MODEL_DEPENDENCIES if request.is_model else ()))
         if (found := importlib.util.find_spec(name)) is not None and found.origin is not None
     ]
-    software = (__version__, own_code().digest, sys.version, np.__version__, *packages, *surroundings())
+    software = (__version__, own_code().digest, sys.version, np.__version__, *packages, *compilers)
     return _digest(FORMAT, options, machine, software)
+
+
+def _machine(request: Request) -> tuple[tuple[object, ...], list[str]]:
+    """What the target is on this machine, and all that the choice of its compiler goes by."""
+    if request.target == "cpu":
+        target = resolve(request.isa, 1 if request.threads is None else request.threads)
+        return (target.name, target.flags, available_cores() if request.threads is None else None), surroundings()
+    from cnngen.backends.cuda import compiler as cuda
+    from cnngen.backends.cuda import target as cuda_target
+
+    emulated = request.target == cuda_target.EMULATED
+    gpu = cuda_target.resolve(request.architectures, request.precision, emulated=emulated)
+    names = tuple(architecture.name for architecture in gpu.architectures)
+    if emulated:
+        return (gpu.name, names, ISAS[host_isas()[-1]].flags), surroundings()
+    return (gpu.name, names), cuda.surroundings()
 
 
 def _content(request: Request) -> str:

@@ -128,6 +128,11 @@ class Network:
         return self._interface.isa
 
     @property
+    def precision(self) -> str:
+        """`fp32`, or with CUDA also `tf32` or `fp16`."""
+        return self._interface.precision
+
+    @property
     def threads(self) -> int:
         return self._interface.threads
 

@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Any
 from cnngen import frontends, manifest
 from cnngen.backends.cpu import loader
 from cnngen.backends.cpu import target as cpu_target
-from cnngen.backends.cpu.compiler import Compiler, find_compiler
-from cnngen.errors import CacheError, SpecError, TargetError
+from cnngen.errors import CacheError, DeviceError, RunError, SpecError, TargetError
 from cnngen.frontends.record import Record
 from cnngen.interface import Interface, Stages
 from cnngen.ir import Graph
@@ -26,12 +25,14 @@ from cnngen.network import Network
 if TYPE_CHECKING:
     from cnngen.backends import AnyPlan
     from cnngen.backends.cpu.plan import Plan
+    from cnngen.backends.cuda.launcher import Launcher
     from cnngen.backends.cuda.plan import CudaPlan
     from cnngen.backends.sources import SourceTree
+    from cnngen.backends.toolchains import AnyCompiler
 
 Source = str | Path | Graph | frontends.Module
 
-TARGETS = ("cpu", "cuda-emulated")
+TARGETS = ("cpu", "cuda", "cuda-emulated")
 NUMERICS = ("fast", "reproducible")
 SMALL_NETWORK_MACS = 2_000_000
 """Below it a barrier costs more than a second core saves."""
@@ -49,6 +50,7 @@ def compile(
     threads: int | None = None,
     numerics: str = "fast",
     precision: str = "fp32",
+    architectures: str = "native",
     tune: bool = False,
     build_dir: str | Path | None = None,
     cache: bool = True,
@@ -61,20 +63,30 @@ def compile(
     they are now become part of the network. `example`: what a module takes: a tensor, an array, a shape, or a tuple
     of them (docs/pytorch.md). `weights`: a weight file instead of the spec's.
     `input_shapes`: shapes of inputs, batch included, that an ONNX model leaves open or that replace its own.
-    `target`: `cpu`, or `cuda-emulated`: the CUDA kernels, run on this machine's CPU to check them.
-    `isa`: `scalar`, `sse4.1`, `avx2`, `avx512` or `native`, the best that this machine has. `batch`: images a
-    native call, by default 1, or those of the `example`. `threads`: default one for small networks, else all cores;
-    results do not depend on it. `numerics`: `fast`, where 3x3 convolutions may be computed by
-    Winograd's algorithm, or `reproducible`: plain sums, the same bits on every ISA with fused multiply-add.
-    `build_dir`: a folder that gets every stage (graph, plan, C sources, command, log, library).
-    `cache`: use and fill the cache of libraries. `name`: instead of the spec's.
+    `target`: `cpu`; `cuda`, the first GPU, or `cuda:1` and so on for another one; `cuda-emulated`: the CUDA kernels,
+    run on this machine's CPU to check them. `batch`: images a native call, by default 1, or those of the `example`.
+
+    On a CPU: `isa`: `scalar`, `sse4.1`, `avx2`, `avx512` or `native`, the best that this machine has. `threads`:
+    default one for small networks, else all cores; results do not depend on it. `numerics`: `fast`, where
+    3x3 convolutions may be computed by Winograd's algorithm, or `reproducible`: plain sums, the same bits on every ISA
+    with fused multiply-add.
+
+    With CUDA: `precision`: `fp32`, or `tf32` or `fp16` on tensor cores, with sums in float32. `architectures`: such
+    as `sm_80,sm_90`, or `native`, the one of the GPU.
+
+    `build_dir`: a folder that gets every stage (graph, plan, sources, command, log, library or fatbin).
+    `cache`: use and fill the cache of compiled networks. `name`: instead of the spec's.
     `strict`: weights that look wrong (NaN, infinity) are an error instead of a `WeightsWarning`.
 
-    Raises `SpecError`, `WeightsError`, `ModelError`, `TargetError` or `ToolchainError`, all of them `CnngenError`.
+    Raises `SpecError`, `WeightsError`, `ModelError`, `TargetError`, `ToolchainError` or `DeviceError`, all of them
+    `CnngenError`.
     """
-    check_options(target, numerics, precision, tune)
+    kind, device = check_options(target, numerics, precision, tune, isa, threads, architectures)
+    if kind == "cuda":
+        own = device_architecture(device)
+        architectures = own if architectures == "native" else architectures
     asked = None
-    if cache and target == "cpu":
+    if cache:
         asked = manifest.ask(
             source,
             weights=weights,
@@ -84,37 +96,44 @@ def compile(
             isa=isa,
             threads=threads,
             numerics=numerics,
+            target=kind,
+            precision=precision,
+            architectures=architectures,
         )
     known = manifest.find(asked) if asked is not None and build_dir is None else None
     # A network that was compiled with a warning is read again where that may be an error.
     if asked is not None and known is not None and not (strict and known.warnings):
-        return recall(asked, known)
+        return recall(asked, known, device)
     record = Record(digests=asked is not None, strict=strict)
     source_graph = load_graph(
         source, example=example, weights=weights, input_shapes=input_shapes, batch=batch, name=name, record=record
     )
-    plan: AnyPlan
-    if target == "cpu":
-        plan = plan_for(source_graph, isa=isa, threads=threads, numerics=numerics)
-    else:
-        plan = cuda_plan_for(source_graph, target=target, isa=isa, precision=precision)
-    compiler = find_compiler()
+    plan = any_plan_for(
+        source_graph,
+        target=kind,
+        isa=isa,
+        threads=threads,
+        numerics=numerics,
+        precision=precision,
+        architectures=architectures,
+    )
+    compiler = find_compiler(kind)
     tree = sources(plan)
     folder = Path(build_dir) if build_dir is not None else None
     library = build(plan, tree, compiler, folder=folder, use_cache=cache)
     stages = Stages(source_graph, plan)
     interface = Interface.of(stages)
-    network = Network(interface, load(library, interface), stages)
+    network = Network(interface, load(library, interface, device), stages)
     if asked is not None:
         manifest.keep(asked, record, Known(interface, library, tree.digest.hex(), record.warnings), compiler)
     return network
 
 
-def recall(asked: Request, known: Known) -> Network:
+def recall(asked: Request, known: Known, device: int = 0) -> Network:
     """The network that `asked` gave before, from the cache: loaded at once, its stages on demand."""
     for text, category in known.warnings:
         warnings.warn(text, category, stacklevel=3)
-    return Network(known.interface, load(known.library, known.interface), partial(make_again, asked, known))
+    return Network(known.interface, load(known.library, known.interface, device), partial(make_again, asked, known))
 
 
 def make_again(asked: Request, known: Known) -> Stages:
@@ -124,7 +143,15 @@ def make_again(asked: Request, known: Known) -> Stages:
     source_graph = load_graph(
         spec, weights=weights, input_shapes=dict(asked.shapes), batch=asked.batch, name=asked.name, record=record
     )
-    plan = plan_for(source_graph, isa=known.interface.isa, threads=known.interface.threads, numerics=asked.numerics)
+    plan = any_plan_for(
+        source_graph,
+        target=asked.target,
+        isa=known.interface.isa,
+        threads=known.interface.threads,
+        numerics=asked.numerics,
+        precision=asked.precision,
+        architectures=asked.architectures,
+    )
     if sources(plan).digest.hex() != known.sources:
         raise CacheError(f"{spec}, its weights or cnngen have changed since it was compiled", remedy="compile it again")
     return Stages(source_graph, plan)
@@ -152,6 +179,23 @@ def load_graph(
     return replace(graph, name=name) if name else graph
 
 
+def any_plan_for(
+    graph: Graph,
+    *,
+    target: str = "cpu",
+    isa: str = "native",
+    threads: int | None = None,
+    numerics: str = "fast",
+    precision: str = "fp32",
+    architectures: str = "native",
+    run_here: bool = True,
+) -> AnyPlan:
+    """Optimise and plan a graph for one of `TARGETS`; see `plan_for` and `cuda_plan_for`."""
+    if target == "cpu":
+        return plan_for(graph, isa=isa, threads=threads, numerics=numerics, run_here=run_here)
+    return cuda_plan_for(graph, target=target, architectures=architectures, precision=precision)
+
+
 def plan_for(
     graph: Graph, *, isa: str = "native", threads: int | None = None, numerics: str = "fast", run_here: bool = True
 ) -> Plan:
@@ -167,16 +211,17 @@ def plan_for(
     return plan_graph(optimise(graph), cpu_target.resolve(isa, count, run_here=run_here, reproducible=reproducible))
 
 
-def cuda_plan_for(graph: Graph, *, target: str, isa: str = "native", precision: str = "fp32") -> CudaPlan:
-    """Optimise and plan a graph for a GPU, or for the emulation of one; `isa` lists architectures.
+def cuda_plan_for(graph: Graph, *, target: str, architectures: str = "native", precision: str = "fp32") -> CudaPlan:
+    """Optimise and plan a graph for a GPU, or for the emulation of one.
 
-    Raises `TargetError` for an architecture or a precision that does not exist.
+    `architectures`: such as `sm_80,sm_90`; `native` is a list of usual ones. Raises `TargetError` for an architecture
+    or a precision that does not exist.
     """
     from cnngen.backends.cuda.plan import plan_graph
     from cnngen.backends.cuda.target import EMULATED, resolve
     from cnngen.passes import optimise
 
-    return plan_graph(optimise(graph), resolve(isa, precision, emulated=target == EMULATED))
+    return plan_graph(optimise(graph), resolve(architectures, precision, emulated=target == EMULATED))
 
 
 def default_threads(graph: Graph) -> int:
@@ -192,10 +237,21 @@ def sources(plan: AnyPlan) -> SourceTree:
     return backends.print_sources(plan)
 
 
+def find_compiler(target: str = "cpu") -> AnyCompiler:
+    """What compiles for one of `TARGETS`: a C compiler, or nvcc or NVRTC. Raises `ToolchainError`."""
+    if target == "cuda":
+        from cnngen.backends.cuda import compiler as cuda
+
+        return cuda.find_compiler()
+    from cnngen.backends.cpu import compiler as cpu
+
+    return cpu.find_compiler()
+
+
 def build(
-    plan: AnyPlan, tree: SourceTree, compiler: Compiler, *, folder: Path | None = None, use_cache: bool = True
+    plan: AnyPlan, tree: SourceTree, compiler: AnyCompiler, *, folder: Path | None = None, use_cache: bool = True
 ) -> Path:
-    """The library of a source tree: from the cache, or compiled. `folder` gets every stage."""
+    """The library or fatbin of a source tree: from the cache, or compiled. `folder` gets every stage."""
     from cnngen import cache
     from cnngen.report.stages import write_stages
 
@@ -204,19 +260,73 @@ def build(
     return cache.library(tree, compiler, use_cache=use_cache, folder=folder)
 
 
-def load(library: Path, interface: Interface) -> loader.Library:
-    """The functions of a library, in this process."""
+def load(library: Path, interface: Interface, device: int = 0) -> loader.Library | Launcher:
+    """The functions of a library in this process, or of a fatbin on a GPU. Raises `RunError` or `DeviceError`."""
+    if interface.isa.startswith("cuda "):
+        return load_device_code(library, interface, device)
     counts = len(interface.inputs), len(interface.outputs)
     return loader.load(library, interface.symbol, *counts, checked=interface.isa.startswith("cuda-emulated"))
 
 
-def check_options(target_name: str, numerics: str, precision: str, tune: bool) -> None:
-    """Raise `TargetError` for a target or an option that this version does not have."""
-    if target_name not in TARGETS:
-        raise TargetError(f"unknown target {target_name!r}", remedy=f"use one of {', '.join(TARGETS)}")
+def load_device_code(image: Path, interface: Interface, device: int) -> loader.Library | Launcher:
+    """What lies beside a fatbin is read, and all of it loaded onto GPU number `device`."""
+    import numpy as np
+
+    from cnngen.backends.cuda import launcher
+    from cnngen.backends.cuda.launches import Description
+    from cnngen.backends.sources import launches_file, weights_file
+
+    try:
+        description = Description.from_json((image.parent / launches_file(interface.symbol)).read_text())
+        weights = np.fromfile(image.parent / weights_file(interface.symbol), np.float32)
+    except (OSError, ValueError, TypeError) as error:
+        raise RunError(f"cannot load {image}: {error}", remedy="delete its folder and compile again") from error
+    return launcher.load(image, description, weights, device)
+
+
+def device_architecture(device: int) -> str:
+    """The architecture to compile for, such as `sm_90`, for GPU number `device`. Raises `DeviceError`."""
+    from cnngen.backends.cuda.device import open_device
+    from cnngen.backends.cuda.target import architecture_for
+
+    try:
+        return architecture_for(open_device(device).properties.capability)
+    except DeviceError as error:
+        error.remedy = f"{error.remedy}; target='cuda-emulated' checks the CUDA kernels without a GPU"
+        raise
+
+
+def check_options(
+    target_name: str,
+    numerics: str,
+    precision: str,
+    tune: bool,
+    isa: str = "native",
+    threads: int | None = None,
+    architectures: str = "native",
+) -> tuple[str, int]:
+    """The kind of target (one of `TARGETS`) and the number of the GPU.
+
+    Raises `TargetError` for a target or an option that this version, or this target, does not have.
+    """
+    kind, _, number = target_name.partition(":")
+    if kind not in TARGETS or (number and (kind != "cuda" or not number.isdecimal())) or target_name.endswith(":"):
+        known = ", ".join(TARGETS)
+        raise TargetError(f"unknown target {target_name!r}", remedy=f"use one of {known}, or cuda:1 for the second GPU")
     if numerics not in NUMERICS:
         raise TargetError(f"unknown numerics {numerics!r}", remedy=f"use one of {', '.join(NUMERICS)}")
-    if precision != "fp32" and target_name == "cpu":
-        raise TargetError(f"precision {precision!r} is not available on the CPU", remedy="use precision='fp32'")
     if tune:
         raise TargetError("tuning is not available in this version", remedy="leave tune at False")
+    if kind == "cpu":
+        if precision != "fp32":
+            raise TargetError(f"precision {precision!r} is not available on the CPU", remedy="use precision='fp32'")
+        if architectures != "native":
+            raise TargetError(f"{architectures!r} names GPU architectures", remedy="use target='cuda', or isa=")
+    else:
+        if isa != "native":
+            raise TargetError(
+                f"isa {isa!r} is for CPUs, and the target is {kind}", remedy="use architectures= (--arch)"
+            )
+        if threads is not None and threads != 1:
+            raise TargetError(f"{threads} threads are for CPUs, and the target is {kind}", remedy="leave threads out")
+    return kind, int(number or 0)

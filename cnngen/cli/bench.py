@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cnngen.cli.common import (
+    ArchitecturesOption,
     BatchOption,
     DebugOption,
     IsaOption,
     JsonOption,
+    PrecisionOption,
     ShapesOption,
     SpecArgument,
+    TargetOption,
     WeightsOption,
     console,
     find_spec,
@@ -38,6 +41,9 @@ def bench(
     spec: SpecArgument,
     weights: WeightsOption = None,
     input_shape: ShapesOption = None,
+    target: TargetOption = "cpu",
+    precision: PrecisionOption = "fp32",
+    architectures: ArchitecturesOption = "native",
     isa: IsaOption = "native",
     threads: Annotated[int, typer.Option("--threads", min=1, help="Threads, each on a core of its own.")] = 1,
     batch: BatchOption = 1,
@@ -66,7 +72,15 @@ def bench(
     with working(f"Measuring {path.name}") as say:
         say("compiling")
         with cnngen.compile(
-            path, weights=weights, input_shapes=input_shapes(input_shape), isa=isa, threads=threads, batch=batch
+            path,
+            weights=weights,
+            input_shapes=input_shapes(input_shape),
+            target=target,
+            precision=precision,
+            architectures=architectures,
+            isa=isa,
+            threads=threads,
+            batch=batch,
         ) as net:
             rng = np.random.default_rng(0)
             xs = [rng.standard_normal(shape, np.float32) for shape in net.input_shapes]
@@ -93,7 +107,7 @@ def bench(
         return
     screen = console()
     screen.print(
-        f"{net.name}: {data['isa']}, {threads} thread{'s' if threads > 1 else ''}, batch {batch}, fp32, "
+        f"{net.name}: {_target(net)}, batch {batch}, "
         + (f"pinned to cores {', '.join(map(str, cores))}" if cores else "not pinned: this system cannot"),
         markup=False,
     )
@@ -104,6 +118,13 @@ def bench(
     screen.print(f"{data['gflops']:.4g} GFLOP/s at the median ({quantity(data['macs'], 'MAC')} per image)")
     screen.print()
     screen.print(_profile_table(data["layers"]))
+
+
+def _target(net: Network) -> str:
+    """What was measured: the ISA with its threads, or the GPU's kernels, which are named with their precision."""
+    if net.isa.startswith("cuda"):
+        return net.isa
+    return f"{net.isa}, {net.threads} thread{'s' if net.threads > 1 else ''}, {net.precision}"
 
 
 def _profile_table(layers: list[dict[str, Any]]) -> Table:
@@ -158,7 +179,7 @@ def _result(net: Network, seconds: list[float], cores: list[int]) -> dict[str, A
         "isa": net.isa,
         "threads": net.threads,
         "batch": net.batch,
-        "precision": "fp32",
+        "precision": net.precision,
         "cores": cores,
         "rounds": len(seconds),
         "median_ms": median * 1e3,

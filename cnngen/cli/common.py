@@ -103,6 +103,23 @@ ShapesOption = Annotated[
         help="Shape of an input of an ONNX model, batch first, such as x=1,3,224,224; once for each.",
     ),
 ]
+TargetOption = Annotated[
+    str,
+    typer.Option(
+        "--target",
+        help="cpu; cuda (cuda:1 is the second GPU); or cuda-emulated: the CUDA kernels on this CPU, to check them.",
+    ),
+]
+PrecisionOption = Annotated[
+    str,
+    typer.Option(
+        "--precision", help="With CUDA: fp32, or tf32 or fp16, which use tensor cores and have sums in float32."
+    ),
+]
+ArchitecturesOption = Annotated[
+    str,
+    typer.Option("--arch", metavar="LIST", help="With CUDA: such as sm_80,sm_90; native is the one of the GPU."),
+]
 IsaOption = Annotated[
     str, typer.Option("--isa", help="scalar, sse4.1, avx2, avx512, native, or an emulated one such as avx512-emulated.")
 ]

@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cnngen.cli.common import (
+    ArchitecturesOption,
     BatchOption,
     DebugOption,
     IsaOption,
+    PrecisionOption,
     ShapesOption,
     SpecArgument,
     StrictOption,
+    TargetOption,
     ThreadsOption,
     WeightsOption,
     console,
@@ -27,7 +30,7 @@ from cnngen.cli.common import (
 )
 
 if TYPE_CHECKING:
-    from cnngen.backends.cpu.plan import Plan
+    from cnngen.backends import AnyPlan
     from cnngen.backends.sources import SourceTree
     from cnngen.ir import Graph
 
@@ -40,7 +43,9 @@ def compile_(
     weights: WeightsOption = None,
     input_shape: ShapesOption = None,
     strict: StrictOption = False,
-    target: Annotated[str, typer.Option("--target", help="What to compile for: cpu.")] = "cpu",
+    target: TargetOption = "cpu",
+    precision: PrecisionOption = "fp32",
+    architectures: ArchitecturesOption = "native",
     isa: IsaOption = "native",
     batch: BatchOption = 1,
     threads: ThreadsOption = None,
@@ -49,13 +54,15 @@ def compile_(
         typer.Option("--numerics", help="fast (3x3 by Winograd), or reproducible: the same bits on every FMA ISA."),
     ] = "fast",
     tune: Annotated[bool, typer.Option("--tune", help="Choose kernels by measuring them.")] = False,
-    emit_only: Annotated[bool, typer.Option("--emit-only", help="Write the C sources, do not compile them.")] = False,
+    emit_only: Annotated[bool, typer.Option("--emit-only", help="Write the sources, do not compile them.")] = False,
     _debug: DebugOption = False,
 ) -> None:
     """Compile a network into native code.
 
-    Writes every stage into one folder: the graph, the plan, the C sources, the packed weights, the
-    compiler's command and log, and the shared library.
+    Writes every stage into one folder: the graph, the plan, the sources, the packed weights, the
+    compiler's command and log, and the shared library. With --target cuda: a fatbin with code for each
+    architecture in place of the library, and a table of the registers that each kernel takes; no GPU
+    is needed.
 
     Examples:
 
@@ -64,9 +71,10 @@ def compile_(
       cnngen compile resnet50 -o out --isa avx2 --threads 4
 
       cnngen compile lenet --emit-only --isa avx512
+
+      cnngen compile resnet18 --target cuda --precision fp16 --arch sm_80,sm_90
     """
     from cnngen import manifest, pipeline
-    from cnngen.backends.cpu.compiler import find_compiler
     from cnngen.backends.files import write_tree
     from cnngen.frontends.record import Record
     from cnngen.interface import Interface, Stages
@@ -78,7 +86,10 @@ def compile_(
     with working(f"Compiling {path.name}") as say:
         say("reading")
         with watch("read"):
-            pipeline.check_options(target, numerics, "fp32", tune)
+            kind, device = pipeline.check_options(target, numerics, precision, tune, isa, threads, architectures)
+            no_device = None
+            if kind == "cuda":
+                architectures, no_device = _architectures(device, architectures)
             asked = None
             if not emit_only:
                 asked = manifest.ask(
@@ -90,6 +101,9 @@ def compile_(
                     isa=isa,
                     threads=threads,
                     numerics=numerics,
+                    target=kind,
+                    precision=precision,
+                    architectures=architectures,
                 )
             record = Record(digests=asked is not None, strict=strict)
             graph = pipeline.load_graph(
@@ -97,7 +111,16 @@ def compile_(
             )
         say("planning")
         with watch("plan"):
-            plan = pipeline.plan_for(graph, isa=isa, threads=threads, numerics=numerics, run_here=not emit_only)
+            plan = pipeline.any_plan_for(
+                graph,
+                target=kind,
+                isa=isa,
+                threads=threads,
+                numerics=numerics,
+                precision=precision,
+                architectures=architectures,
+                run_here=not emit_only,
+            )
         say("emitting")
         with watch("emit"):
             tree = pipeline.sources(plan)
@@ -107,17 +130,32 @@ def compile_(
                 write_stages(plan, tree, folder)
                 write_tree(tree, folder)
         else:
-            say("running the C compiler")
+            say("running the compiler")
             with watch("compile"):
-                compiler = find_compiler()
+                compiler = pipeline.find_compiler(kind)
                 library = pipeline.build(plan, tree, compiler, folder=folder)
-            with watch("load"):
-                interface = Interface.of(Stages(graph, plan))
-                pipeline.load(library, interface)
+            interface = Interface.of(Stages(graph, plan))
+            if no_device is None:
+                with watch("load"):
+                    pipeline.load(library, interface, device)
             if asked is not None:  # so that `cnngen run` and `cnngen.compile` with this path start warm
                 manifest.keep(asked, record, Known(interface, library, tree.digest.hex(), record.warnings), compiler)
     for line in _account(graph, plan, tree, folder, watch):
         console().print(line, markup=False, soft_wrap=True)
+    if no_device is not None and not emit_only:
+        console().print(f"  not run: {no_device}", markup=False, soft_wrap=True)
+
+
+def _architectures(device: int, architectures: str) -> tuple[str, str | None]:
+    """What to compile for, and why nothing can be run: the GPU's own where there is one that can be used."""
+    from cnngen import pipeline
+    from cnngen.errors import DeviceError
+
+    try:
+        own = pipeline.device_architecture(device)
+    except DeviceError as error:
+        return architectures, str(error)
+    return own if architectures == "native" else architectures, None
 
 
 class Stopwatch:
@@ -137,14 +175,13 @@ class Stopwatch:
         return f"{stages}; {sum(self.seconds.values()):.2f} s in all"
 
 
-def _account(graph: Graph, plan: Plan, tree: SourceTree, folder: Path, watch: Stopwatch) -> Iterator[str]:
+def _account(graph: Graph, plan: AnyPlan, tree: SourceTree, folder: Path, watch: Stopwatch) -> Iterator[str]:
     """What was done, a few lines."""
     from cnngen.analysis.batch import images
 
     costs = [node.op.cost(graph.input_types(node), graph.types[node.name]) for node in graph.nodes]
     batch = images(graph)
-    threads = plan.target.threads
-    yield f"{plan.name}: {plan.target.name}, {threads} thread{'s' if threads > 1 else ''}, batch {batch}"
+    yield f"{plan.name}: {_target(plan, tree)}, batch {batch}"
     yield (
         f"  layers   {len(graph.nodes)}, {len(plan.graph.nodes)} after fusion, "
         f"in {len(plan.steps)} steps with {len(plan.kernels)} kernels"
@@ -153,14 +190,26 @@ def _account(graph: Graph, plan: Plan, tree: SourceTree, folder: Path, watch: St
         f"  size     {sum(cost.params for cost in costs):,} parameters, "
         f"{quantity(sum(cost.macs for cost in costs) / batch, 'MAC')} per image"
     )
+    lower_bound = plan.element.itemsize * plan.arena.lower_bound
     yield (
-        f"  memory   arena {_bytes(4 * plan.arena.size)} (lower bound {_bytes(4 * plan.arena.lower_bound)}), "
+        f"  memory   arena {_bytes(plan.arena_bytes)} (lower bound {_bytes(lower_bound)}), "
         f"packed weights {_bytes(4 * plan.blob_floats)}"
     )
     yield f"  time     {watch}"
+    report = folder / "kernels.txt"
+    if tree.architectures and "compile" in watch.seconds:
+        yield f"  kernels  {report.read_text().splitlines()[-1]}: {report}"
     kernels = sum(name.startswith("kernels/") for name in tree.files)
     files = sorted(file.name for file in folder.iterdir() if file.is_file())
-    yield f"  written  {folder}/: {', '.join(files)}, kernels/ ({kernels} files)"
+    yield f"  written  {folder}/: {', '.join(files)}" + (f", kernels/ ({kernels} files)" if kernels else "")
+
+
+def _target(plan: AnyPlan, tree: SourceTree) -> str:
+    threads = plan.target.threads
+    if tree.architectures:
+        return f"{plan.target.name} for {', '.join(tree.architectures)}"
+    precision = "" if plan.target.name.startswith("cuda") else ", fp32"
+    return f"{plan.target.name}, {threads} thread{'s' if threads > 1 else ''}{precision}"
 
 
 def _bytes(count: float) -> str:

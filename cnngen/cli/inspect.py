@@ -8,12 +8,15 @@ from typing import Annotated
 import typer
 
 from cnngen.cli.common import (
+    ArchitecturesOption,
     BatchOption,
     DebugOption,
     IsaOption,
     JsonOption,
+    PrecisionOption,
     ShapesOption,
     SpecArgument,
+    TargetOption,
     ThreadsOption,
     WeightsOption,
     console,
@@ -38,13 +41,16 @@ def inspect(
     html: Annotated[
         Path | None, typer.Option("--html", metavar="FILE", help="Write a page with drawings for a browser.")
     ] = None,
+    target: TargetOption = "cpu",
+    precision: PrecisionOption = "fp32",
+    architectures: ArchitecturesOption = "native",
     isa: IsaOption = "native",
     threads: ThreadsOption = None,
     _debug: DebugOption = False,
 ) -> None:
     """Show the layers: shapes, receptive fields, parameters, work, and warnings about the design.
 
-    With --plan, what the compiler makes of them for an ISA and a number of threads.
+    With --plan, what the compiler makes of them for an ISA and a number of threads, or for a GPU.
 
     Examples:
 
@@ -54,11 +60,14 @@ def inspect(
 
       cnngen inspect lenet --plan --isa avx512-emulated
 
+      cnngen inspect lenet --plan --target cuda --precision fp16 --arch sm_90
+
       cnngen inspect lenet --html lenet.html
 
       cnngen inspect lenet --tensors
     """
     from cnngen import pipeline
+    from cnngen.backends.cpu.plan import Plan
 
     if html and (json or plan):
         raise typer.BadParameter(f"--html writes a page; leave out {'--json' if json else '--plan'}")
@@ -71,7 +80,18 @@ def inspect(
 
         typer.echo(tensors_text(graph), nl=False)
         return
-    compiled = pipeline.plan_for(graph, isa=isa, threads=threads, run_here=False)
+    if html and target != "cpu":
+        raise typer.BadParameter("--html draws what the CPU gets; leave out --target")
+    kind, _ = pipeline.check_options(target, "fast", precision, False, isa, threads, architectures)
+    compiled = pipeline.any_plan_for(
+        graph,
+        target=kind,
+        isa=isa,
+        threads=threads,
+        precision=precision,
+        architectures=architectures,
+        run_here=False,
+    )
     if plan:
         from cnngen.report.stages import plan_text
 
@@ -79,7 +99,7 @@ def inspect(
             raise typer.BadParameter("--plan prints text; leave out --json")
         typer.echo(plan_text(compiled), nl=False)
         return
-    if html:
+    if isinstance(compiled, Plan) and html:
         from cnngen.report.html.page import html_report
 
         html.write_text(html_report(graph, compiled), encoding="utf-8")
@@ -88,7 +108,7 @@ def inspect(
     from cnngen.report.inspect import MemorySummary, inspect_json, inspect_table
     from cnngen.report.plan_data import layer_code
 
-    memory = MemorySummary(4 * compiled.arena.size, 4 * compiled.arena.lower_bound)
+    memory = MemorySummary(compiled.arena_bytes, compiled.element.itemsize * compiled.arena.lower_bound)
     if json:
         print_json(inspect_json(graph, memory, layer_code(graph, compiled)))
     else:

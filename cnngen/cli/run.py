@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cnngen.cli.common import (
+    ArchitecturesOption,
     DebugOption,
     IsaOption,
+    PrecisionOption,
     ShapesOption,
     SpecArgument,
     StrictOption,
+    TargetOption,
     ThreadsOption,
     WeightsOption,
     console,
@@ -43,6 +46,9 @@ def run(
     weights: WeightsOption = None,
     input_shape: ShapesOption = None,
     strict: StrictOption = False,
+    target: TargetOption = "cpu",
+    precision: PrecisionOption = "fp32",
+    architectures: ArchitecturesOption = "native",
     isa: IsaOption = "native",
     threads: ThreadsOption = None,
     _debug: DebugOption = False,
@@ -59,6 +65,8 @@ def run(
 
       cnngen run lenet digit.png --invert
 
+      cnngen run lenet digits.npy --target cuda --precision fp16
+
       cnngen run resnet50 cat.jpg --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225 --labels imagenet.txt
     """
     import cnngen
@@ -73,7 +81,15 @@ def run(
     with (
         working(f"Compiling {path.name}"),
         cnngen.compile(
-            path, weights=weights, input_shapes=input_shapes(input_shape), strict=strict, isa=isa, threads=threads
+            path,
+            weights=weights,
+            input_shapes=input_shapes(input_shape),
+            strict=strict,
+            target=target,
+            precision=precision,
+            architectures=architectures,
+            isa=isa,
+            threads=threads,
         ) as net,
     ):
         if file.suffix.lower() in SUFFIXES:
@@ -85,6 +101,8 @@ def run(
     outputs = dict(zip(net.output_names, results, strict=True))
     if output is not None:
         save_arrays(output, outputs)
+    if net.isa.startswith("cuda"):
+        console().print(f"{net.name}: {net.isa}", markup=False)
     for name, array in outputs.items():
         _show(name, array, names)
     if output is not None:

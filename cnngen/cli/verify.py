@@ -7,13 +7,16 @@ from typing import Annotated
 import typer
 
 from cnngen.cli.common import (
+    ArchitecturesOption,
     BatchOption,
     DebugOption,
     IsaOption,
     JsonOption,
+    PrecisionOption,
     ShapesOption,
     SpecArgument,
     StrictOption,
+    TargetOption,
     ThreadsOption,
     WeightsOption,
     console,
@@ -29,6 +32,9 @@ def verify(
     weights: WeightsOption = None,
     input_shape: ShapesOption = None,
     strict: StrictOption = False,
+    target: TargetOption = "cpu",
+    precision: PrecisionOption = "fp32",
+    architectures: ArchitecturesOption = "native",
     isa: IsaOption = "native",
     threads: ThreadsOption = None,
     batch: BatchOption = 1,
@@ -46,6 +52,8 @@ def verify(
       cnngen verify specs/lenet.yaml
 
       cnngen verify lenet --isa scalar --threads 2 --json
+
+      cnngen verify lenet --target cuda-emulated --precision fp16
     """
     import cnngen
     from cnngen.verify import verify as check
@@ -58,6 +66,9 @@ def verify(
             weights=weights,
             input_shapes=input_shapes(input_shape),
             strict=strict,
+            target=target,
+            precision=precision,
+            architectures=architectures,
             isa=isa,
             threads=threads,
             batch=batch,

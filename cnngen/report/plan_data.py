@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from cnngen.backends.cpu.kernels import HaloKernel
 from cnngen.backends.cpu.plan import Plan
 from cnngen.ir import Graph
 from cnngen.ops import Concat, Identity
+
+if TYPE_CHECKING:
+    from cnngen.backends import AnyPlan
 
 
 @dataclass(frozen=True)
@@ -24,9 +29,10 @@ class LayerCode:
     merged_into: str | None = None
 
 
-def layer_code(graph: Graph, plan: Plan) -> dict[str, LayerCode]:
+def layer_code(graph: Graph, plan: AnyPlan) -> dict[str, LayerCode]:
     """For every layer of `graph`, as it was written, its code in `plan`, which was made from it."""
-    symbols, consumers = plan.kernels, graph.consumers()
+    symbols: Mapping[Any, str] = plan.kernels
+    consumers = graph.consumers()
     kept = {node.name: node for node in plan.graph.nodes}
     code: dict[str, LayerCode] = {}
     for node in reversed(graph.nodes):

@@ -179,9 +179,9 @@ def test_nvcc_compiles_without_warnings_or_spills(precision: str, tmp_path: Path
 
 def test_a_precision_that_an_architecture_lacks_is_refused() -> None:
     with pytest.raises(cnngen.CnngenError, match=r"sm_75 has no tf32; use fp32 or fp16"):
-        cnngen.compile(EXAMPLES["lenet"](), target="cuda-emulated", isa="sm_75", precision="tf32")
+        cnngen.compile(EXAMPLES["lenet"](), target="cuda-emulated", architectures="sm_75", precision="tf32")
     with pytest.raises(cnngen.CnngenError, match=r"unknown GPU architecture 'sm_12'; use sm_75, "):
-        cnngen.compile(EXAMPLES["lenet"](), target="cuda-emulated", isa="sm_12")
+        cnngen.compile(EXAMPLES["lenet"](), target="cuda-emulated", architectures="sm_12")
     with pytest.raises(cnngen.CnngenError, match=r"precision 'fp16' is not available on the CPU"):
         cnngen.compile(EXAMPLES["lenet"](), precision="fp16")
 

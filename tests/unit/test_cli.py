@@ -200,7 +200,7 @@ def test_compile_writes_every_stage_and_says_what_it_did(spec: Path) -> None:
     folder = spec.parent / "build" / "small"
     written = {path.name for path in folder.iterdir()}
     assert {"graph.txt", "plan.txt", "small.c", "small.h", "small.so", "command.txt", "build.log"} <= written
-    assert f"small: {host_isas()[-1]}, 1 thread, batch 1" in result.stdout
+    assert f"small: {host_isas()[-1]}, 1 thread, fp32, batch 1" in result.stdout
     assert "151 parameters, 1.4 kMAC per image" in result.stdout
     assert "compile" in next(line for line in result.stdout.splitlines() if line.startswith("  time"))
     assert "written  build/small/:" in result.stdout

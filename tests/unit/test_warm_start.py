@@ -40,10 +40,10 @@ layers:
 """
 WARM_MODULES = {
     "cnngen", "cnngen._version", "cnngen.backends", "cnngen.backends.cpu", "cnngen.backends.cpu.compiler",
-    "cnngen.backends.cpu.loader", "cnngen.backends.cpu.target", "cnngen.digest", "cnngen.errors", "cnngen.feed",
-    "cnngen.forks", "cnngen.frontends", "cnngen.frontends.files", "cnngen.frontends.record", "cnngen.interface",
-    "cnngen.ir", "cnngen.manifest", "cnngen.network", "cnngen.own_code", "cnngen.pipeline", "cnngen.resources",
-    "cnngen.store", "cnngen.tensors", "cnngen.workspace",
+    "cnngen.backends.cpu.loader", "cnngen.backends.cpu.target", "cnngen.calls", "cnngen.digest", "cnngen.errors",
+    "cnngen.feed", "cnngen.forks", "cnngen.frontends", "cnngen.frontends.files", "cnngen.frontends.record",
+    "cnngen.interface", "cnngen.ir", "cnngen.manifest", "cnngen.network", "cnngen.own_code", "cnngen.pipeline",
+    "cnngen.resources", "cnngen.store", "cnngen.tensors", "cnngen.workspace",
 }  # fmt: skip
 HEAVY = {"pydantic", "pydantic_core", "jinja2", "yaml", "safetensors", "subprocess", "tempfile", "concurrent",
          "platformdirs", "typer", "rich", "random", "secrets", "zipfile"}  # fmt: skip
