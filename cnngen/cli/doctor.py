@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
 from cnngen.cli.common import DebugOption, JsonOption, console, print_json
 
 
-def doctor(json: JsonOption = False, _debug: DebugOption = False) -> None:
+def doctor(
+    cuda: Annotated[bool, typer.Option("--cuda", help="Look closer at what CUDA needs.")] = False,
+    json: JsonOption = False,
+    _debug: DebugOption = False,
+) -> None:
     """Show what this machine has: compiler, instruction sets, OpenMP, cache, extras.
+
+    With --cuda: nvcc or NVRTC, the driver, the packages that call it, and the GPUs.
 
     Each missing thing comes with the command that mends it. Exit code 3 where networks cannot be
     compiled at all.
@@ -18,6 +26,10 @@ def doctor(json: JsonOption = False, _debug: DebugOption = False) -> None:
     from cnngen.doctor import examine
 
     checks = examine()
+    if cuda:
+        from cnngen import doctor_cuda
+
+        checks += doctor_cuda.examine()
     if json:
         print_json([asdict(check) for check in checks])
     else:
