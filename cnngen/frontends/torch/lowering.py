@@ -17,7 +17,7 @@ import numpy as np
 
 from cnngen.errors import CnngenError, Source
 from cnngen.ir import Array, Input, Node, TensorType
-from cnngen.ops import Op, Transpose
+from cnngen.ops import Constant, Op, Transpose
 
 Order = tuple[int, ...]
 IMAGE: Order = (0, 2, 3, 1)
@@ -141,6 +141,11 @@ class Lowering:
         self.types[name] = output
         shape = tuple(output.shape[order.index(axis)] for axis in range(len(order)))
         return Tensor(name, shape, order)
+
+    def constant(self, value: Array) -> Tensor:
+        """A tensor that is the same in every run."""
+        value = np.ascontiguousarray(value, np.float32)
+        return self.add(Constant(value.shape), (), natural(value.ndim), {"value": value})
 
     def arranged(self, x: Tensor, order: Order) -> str:
         """The graph's name of `x` with its axes in this order; a transposition is added once where it has another."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from cnngen.frontends.torch.handlers.normalise import local_response_norm
+from cnngen.frontends.torch.handlers.shape import channel_shuffle
 
 if TYPE_CHECKING:
     from torch.fx import Graph, Node
@@ -24,13 +25,14 @@ def recognise(graph: Graph) -> Recognised:
     """Every pattern in `graph` whose inner results nobody else reads."""
     found = Recognised()
     for node in graph.nodes:
-        match = _response_norm(node)
-        if match is None:
-            continue
-        inner, arguments = match
-        if all(user in inner or user is node for one in inner for user in one.users):
-            found.calls[node] = (local_response_norm, arguments)
-            found.inner |= inner
+        for pattern, handler in ((_response_norm, local_response_norm), (_shuffle, channel_shuffle)):
+            match = pattern(node)
+            if match is None:
+                continue
+            inner, arguments = match
+            if all(user in inner or user is node for one in inner for user in one.users):
+                found.calls[node] = (handler, arguments)
+                found.inner |= inner
     return found
 
 
@@ -65,7 +67,28 @@ def _response_norm(node: Node) -> tuple[set[Node], dict[str, Any]] | None:
     return {*walk.passed, square} - {node}, arguments
 
 
+def _shuffle(node: Node) -> tuple[set[Node], dict[str, Any]] | None:
+    """A channel shuffle: channels as a matrix of groups, its transpose, and one axis of channels again."""
+    walk = _Walk()
+    swapped = walk.past_views(node, copies=True)
+    if swapped is None or swapped is node or _name(swapped) not in ("transpose.int", "permute.default"):
+        return None
+    grouped = swapped.args[0]
+    x = walk.argument(grouped, "view.default", 0) or walk.argument(grouped, "reshape.default", 0)
+    if x is None or any("val" not in one.meta for one in (x, grouped, swapped, node)):
+        return None
+    before, parts, end = (tuple(one.meta["val"].shape) for one in (x, grouped, node))
+    if len(before) != 4 or len(parts) != 5 or end != before or parts[3:] != before[2:] or parts[0] != before[0]:
+        return None
+    axes = [1, 2] if _name(swapped) == "transpose.int" else [0, 2, 1, 3, 4]
+    if sorted(swapped.args[1:]) != axes if len(axes) == 2 else list(swapped.args[1]) != axes:
+        return None
+    return {*walk.passed, swapped} - {node}, {"x": x, "groups": parts[1]}
+
+
 VIEWS = frozenset(("view.default", "unsqueeze.default", "squeeze.dim", "squeeze.dims", "_unsafe_view.default"))
+
+COPIES = frozenset(("reshape.default", "clone.default", "contiguous.default"))
 
 
 class _Walk:
@@ -84,9 +107,9 @@ class _Walk:
         self.passed.add(node)
         return found
 
-    def past_views(self, node: Node | None) -> Node | None:
-        """The first node that is no view, from `node` on upwards."""
-        while node is not None and _name(node) in VIEWS:
+    def past_views(self, node: Node | None, *, copies: bool = False) -> Node | None:
+        """The first node that is no view, from `node` on upwards; with `copies` reshapes and copies are passed, too."""
+        while node is not None and (_name(node) in VIEWS or (copies and _name(node) in COPIES)):
             self.passed.add(node)
             node = node.args[0]
         return node

@@ -19,6 +19,18 @@ SIMPLE = {
     "silu": "silu",
     "mish": "mish",
     "selu": "selu",
+    "sqrt": "sqrt",
+    "exp": "exp",
+    "log": "log",
+    "abs": "abs",
+    "neg": "neg",
+    "reciprocal": "reciprocal",
+    "erf": "erf",
+    "square": "square",
+    "floor": "floor",
+    "ceil": "ceil",
+    "round": "round",
+    "sign": "sign",
 }
 """Functions without parameters, by their names in ATen and in cnngen."""
 
@@ -59,6 +71,38 @@ def elu(g: Lowering, x: Tensor, alpha: float, scale: float, input_scale: float) 
     if math.isclose(alpha, 1.6732632423543772) and math.isclose(scale, 1.0507009873554805) and input_scale == 1:
         return activate(g, x, "selu")
     raise UnsupportedError(f"has the scales {scale} and {input_scale}")
+
+
+@handles("celu.default")
+def celu(g: Lowering, x: Tensor, alpha: float) -> Tensor:
+    return activate(g, x, "celu", alpha)
+
+
+@handles("threshold.default")
+def threshold(g: Lowering, x: Tensor, threshold: float, value: float) -> Tensor:
+    if value != 0 or threshold < 0:
+        raise UnsupportedError(
+            f"puts {value} below {threshold}", remedy="use the value 0, and a threshold of 0 or more"
+        )
+    return activate(g, x, "thresholded_relu", threshold)
+
+
+@handles("log_sigmoid.default")
+def log_sigmoid(g: Lowering, x: Tensor) -> Tensor:
+    """``-softplus(-x)``"""
+    return activate(g, activate(g, activate(g, x, "neg"), "softplus"), "neg")
+
+
+@handles("rsqrt.default")
+def rsqrt(g: Lowering, x: Tensor) -> Tensor:
+    return activate(g, activate(g, x, "sqrt"), "reciprocal")
+
+
+@handles("pow.Tensor_Scalar")
+def power(g: Lowering, x: Tensor, exponent: float) -> Tensor:
+    if exponent == 2:
+        return activate(g, x, "square")
+    return activate(g, x, "pow", exponent)
 
 
 @handles("gelu.default")

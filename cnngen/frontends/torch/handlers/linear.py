@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
+from cnngen.frontends.torch.handlers.shape import reshaped, with_axis, without
 from cnngen.frontends.torch.lowering import (
     IMAGE,
     Lowering,
@@ -54,6 +56,26 @@ def conv2d(
         use_bias=bias is not None,
     )
     return g.add(op, (g.image(input),), IMAGE, _weights(kernel.transpose(2, 3, 1, 0), bias))
+
+
+@handles("conv1d.default", "conv1d.padding")
+def conv1d(
+    g: Lowering,
+    input: Tensor,
+    weight: Value,
+    bias: Value,
+    stride: Sequence[int],
+    padding: Sequence[int] | str,
+    dilation: Sequence[int],
+    groups: int,
+) -> Tensor:
+    """A 2-D convolution of one row."""
+    if not is_constant(weight):
+        raise UnsupportedError("has weights that depend on the input")
+    pads = padding if isinstance(padding, str) else (0, padding[0])
+    row = with_axis(g, input, 2)
+    y = conv2d(g, row, weight.unsqueeze(2), bias, (1, stride[0]), pads, (1, dilation[0]), groups)
+    return without(g, y, [2])
 
 
 @handles("conv_transpose2d.input")
@@ -135,7 +157,9 @@ def _dense(g: Lowering, x: Tensor, matrix: Array, bias: Value) -> Tensor:
     if x.rank == 4:
         convolution = Conv2D(units, (1, 1), use_bias=bias is not None)
         return g.add(convolution, (g.arranged(x, order),), order, _weights(matrix[None, None], bias))
-    raise UnsupportedError(f"is applied to a tensor of {x.rank} axes")
+    flat = reshaped(g, x, (x.shape[0], math.prod(x.shape[1:-1]), 1, x.shape[-1]), keep=True)
+    y = _dense(g, flat, matrix, bias)
+    return reshaped(g, y, (*x.shape[:-1], units), keep=True)
 
 
 def _kernel(weight: Value, bias: Value) -> Array:

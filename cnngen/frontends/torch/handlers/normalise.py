@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from cnngen.frontends.torch.lowering import Lowering, Tensor, UnsupportedError, Value, array, handles, is_constant, last
-from cnngen.ops import LRN, BatchNorm, Softmax
+from cnngen.ops import LRN, BatchNorm, LogSoftmax, Softmax
 
 
 @handles("batch_norm.default", without_effect=("momentum", "cudnn_enabled"))
@@ -76,6 +76,13 @@ def softmax(g: Lowering, x: Tensor, dim: int) -> Tensor:
         raise UnsupportedError("is taken over the batch")
     order = x.order if x.order[-1] == axis else last(x.rank, axis)
     return g.add(Softmax(), (g.arranged(x, order),), order)
+
+
+@handles("log_softmax.int", "_log_softmax.default", without_effect=("dtype", "half_to_float"))
+def log_softmax(g: Lowering, x: Tensor, dim: int) -> Tensor:
+    axis = x.axis(dim)
+    order = x.order if x.order[-1] == axis else last(x.rank, axis)
+    return g.add(LogSoftmax(), (g.arranged(x, order),), order)
 
 
 def local_response_norm(g: Lowering, x: Tensor, size: int, alpha: float, beta: float, k: float) -> Tensor:

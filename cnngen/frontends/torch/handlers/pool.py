@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Literal
@@ -9,7 +10,7 @@ from typing import Literal
 import numpy as np
 
 from cnngen.frontends.torch.handlers.elementwise import affine
-from cnngen.frontends.torch.handlers.shape import without
+from cnngen.frontends.torch.handlers.shape import with_axis, without
 from cnngen.frontends.torch.lowering import IMAGE, Lowering, Tensor, UnsupportedError, handles, pair
 from cnngen.ir import Array
 from cnngen.ops import Conv2D, GlobalPool2D, Pool2D, Upsample
@@ -89,6 +90,42 @@ def _pool(
     return g.add(op, (g.image(x),), IMAGE)
 
 
+@handles("max_pool1d.default")
+def max_pool1d(
+    g: Lowering,
+    x: Tensor,
+    kernel_size: Sequence[int],
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    ceil_mode: bool,
+) -> Tensor:
+    row, steps = with_axis(g, x, 2), stride or kernel_size
+    y = max_pool2d(g, row, (1, kernel_size[0]), (1, steps[0]), (0, padding[0]), (1, dilation[0]), ceil_mode)
+    return without(g, y, [2])
+
+
+@handles("avg_pool1d.default")
+def avg_pool1d(
+    g: Lowering,
+    x: Tensor,
+    kernel_size: Sequence[int],
+    stride: Sequence[int],
+    padding: Sequence[int],
+    ceil_mode: bool,
+    count_include_pad: bool,
+) -> Tensor:
+    row, steps = with_axis(g, x, 2), stride or kernel_size
+    kernel = (1, kernel_size[0])
+    y = avg_pool2d(g, row, kernel, (1, steps[0]), (0, padding[0]), ceil_mode, count_include_pad, None)
+    return without(g, y, [2])
+
+
+@handles("adaptive_avg_pool1d.default")
+def adaptive_avg_pool1d(g: Lowering, x: Tensor, output_size: Sequence[int]) -> Tensor:
+    return without(g, _adaptive(g, with_axis(g, x, 2), "avg", (1, output_size[0])), [2])
+
+
 @handles("adaptive_avg_pool2d.default", "_adaptive_avg_pool2d.default")
 def adaptive_avg_pool2d(g: Lowering, x: Tensor, output_size: Sequence[int]) -> Tensor:
     return _adaptive(g, x, "avg", output_size)
@@ -155,6 +192,12 @@ def mean(g: Lowering, x: Tensor, dim: Sequence[int] | None = None, keepdim: bool
 @handles("amax.default")
 def amax(g: Lowering, x: Tensor, dim: Sequence[int] | None = None, keepdim: bool = False) -> Tensor:
     return _reduced(g, x, "max", dim, keepdim)
+
+
+@handles("sum.dim_IntList")
+def total(g: Lowering, x: Tensor, dim: Sequence[int] | None, keepdim: bool) -> Tensor:
+    dims = [x.axis(one) for one in dim] if dim else range(x.rank)
+    return affine(g, _reduced(g, x, "avg", dim, keepdim), scale=math.prod(x.shape[axis] for axis in dims))
 
 
 def _reduced(g: Lowering, x: Tensor, reduction: Reduction, dim: Sequence[int] | None, keepdim: bool) -> Tensor:
