@@ -88,13 +88,13 @@ class _Graph:
         if network is None:
             results: Sequence[Any] = self._module(*args)
             return results
-        result = network(*(arg for arg in self._without_weights(args) if isinstance(arg, torch.Tensor)))
+        result = network(*map(_as_it_lies, self._activations(args)))
         return result if isinstance(result, list) else [result]
 
     def network(self, args: Sequence[Any]) -> Network | None:
         """The network for these arguments, compiled where there is none that fits; None where PyTorch has to do it."""
         key = tuple(
-            (tuple(arg.shape), arg.requires_grad) if isinstance(arg, torch.Tensor) else int(arg)
+            (tuple(arg.shape), arg.requires_grad, channels_last(arg)) if isinstance(arg, torch.Tensor) else int(arg)
             for arg in self._without_weights(args)
         )
         found = self._compiled.get((key, torch.is_grad_enabled()))
@@ -121,6 +121,9 @@ class _Graph:
     def _without_weights(self, args: Sequence[Any]) -> list[Any]:
         return [arg for number, arg in enumerate(args) if number not in self._weights]
 
+    def _activations(self, args: Sequence[Any]) -> list[torch.Tensor]:
+        return [arg for arg in self._without_weights(args) if isinstance(arg, torch.Tensor)]
+
     def _compile(self, args: Sequence[Any]) -> Network:
         """Raises `CnngenError` where the graph cannot become a network."""
         tensors = [arg for arg in args if isinstance(arg, torch.Tensor)]
@@ -129,7 +132,7 @@ class _Graph:
                 "gradients are wanted, which a compiled network does not have",
                 remedy="call the module under torch.no_grad() or torch.inference_mode()",
             )
-        activations = tuple(arg for arg in self._without_weights(args) if isinstance(arg, torch.Tensor))
+        activations = tuple(map(_as_it_lies, self._activations(args)))
         if not activations:
             raise ModelError("it has no input but weights")
         program = capture(_Frozen(self._module, args, self._weights).eval(), activations, None)
@@ -139,7 +142,7 @@ class _Graph:
 
 
 class _Frozen(torch.nn.Module):
-    """The captured graph as a module that has its weights as its own, and takes the other tensors."""
+    """The captured graph as a module that has its weights as its own, and takes the other tensors as they lie."""
 
     def __init__(self, module: torch.fx.GraphModule, args: Sequence[Any], weights: tuple[int, ...]) -> None:
         super().__init__()
@@ -152,17 +155,30 @@ class _Frozen(torch.nn.Module):
         }
         for number in weights:
             self.register_buffer(f"weight_{number}", args[number].detach())
-        self.count = len(args)
+        self.permuted = [isinstance(arg, torch.Tensor) and channels_last(arg) for arg in args]
 
     def forward(self, *activations: torch.Tensor) -> Any:
         rest = iter(activations)
         args: list[Any] = []
-        for number in range(self.count):
+        for number, permuted in enumerate(self.permuted):
             if number in self.weights:
                 args.append(getattr(self, f"weight_{number}"))
+            elif number in self.numbers:
+                args.append(self.numbers[number])
             else:
-                args.append(self.numbers[number] if number in self.numbers else next(rest))
+                args.append(next(rest).permute(0, 3, 1, 2) if permuted else next(rest))
         return self.graph(*args)
+
+
+def channels_last(tensor: torch.Tensor) -> bool:
+    """Whether an image has its channels last in memory, which is how networks have them inside."""
+    last = tensor.ndim == 4 and tensor.is_contiguous(memory_format=torch.channels_last)
+    return last and not tensor.is_contiguous()
+
+
+def _as_it_lies(tensor: torch.Tensor) -> torch.Tensor:
+    """The tensor with its axes in the order in which they lie in memory: networks read that without a copy."""
+    return tensor.permute(0, 2, 3, 1) if channels_last(tensor) else tensor
 
 
 def _stamp(weight: torch.Tensor) -> tuple[int, int]:

@@ -14,10 +14,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import cnngen
 from cnngen.errors import ModelError, TargetError
+from cnngen.tensors import as_array
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed; make test-torch installs it")
 
@@ -85,6 +87,20 @@ def test_another_batch_is_another_network(networks: list[cnngen.Network]) -> Non
             (x,) = inputs((batch, 3, 5, 5))
             agree(compiled(x), module(x))
     assert sorted(network.batch for network in networks) == [2, 3, 5]
+
+
+def test_channels_last_is_read_as_it_lies(networks: list[cnngen.Network]) -> None:
+    module = small()
+    compiled = torch.compile(module, backend=compile_graph)
+    (x,) = inputs((2, 3, 5, 5))
+    y = x.contiguous(memory_format=torch.channels_last)
+    with torch.no_grad():
+        agree(compiled(y), module(x))
+        agree(compiled(x), module(x))
+    assert [network.input_shapes for network in networks] == [((2, 5, 5, 3),), ((2, 3, 5, 5),)]
+    graph = networks[0].source_graph
+    assert not any(graph.inputs[0].name in node.inputs and node.op.kind == "transpose" for node in graph.nodes)
+    assert np.shares_memory(as_array("x", torch_backend._as_it_lies(y)), y.numpy())
 
 
 def test_changed_weights_are_noticed(networks: list[cnngen.Network], caplog: pytest.LogCaptureFixture) -> None:
