@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from benchmarks.models.mobile import efficientnet_b0, mobilenet_v2, shufflenet_v2
+from benchmarks.models.parts import Residual
 from benchmarks.models.plain import alexnet, googlenet, squeezenet1_1, vgg16
 from benchmarks.models.residual import densenet121, regnet_x_400mf, resnet18, resnet50
 
@@ -34,8 +35,8 @@ def build(name: str, *, size: int = 224, seed: int = 0, **options: int) -> nn.Mo
     """The network in eval mode, its activations about as large at the end as at the beginning.
 
     Convolutions and dense layers are drawn as He et al. (2015) advise. Scales and shifts of batch norms are random
-    (fresh ones are the identity, which would let a compiler cheat); their statistics are those of random images of
-    `size`.
+    (fresh ones are the identity, which would let a compiler cheat), those at the end of a residual branch small, as after
+    training: else rounding errors grow from block to block. Their statistics are those of random images of `size`.
     """
     torch.manual_seed(seed)
     model = MODELS[name](**options)
@@ -48,9 +49,13 @@ def build(name: str, *, size: int = 224, seed: int = 0, **options: int) -> nn.Mo
                     nn.init.normal_(module.bias, 0, 0.05)
             if isinstance(module, nn.BatchNorm2d):
                 nn.init.uniform_(module.weight, 0.5, 1.5)
-                nn.init.normal_(module.bias, 0, 0.1)
+                nn.init.normal_(module.bias, 0.5, 0.2)
                 module.momentum = None  # the plain average over the batches
                 norms.append(module)
+        for module in model.modules():
+            if isinstance(module, Residual):
+                final = [part for part in module.branch.modules() if isinstance(part, nn.BatchNorm2d)][-1]
+                nn.init.uniform_(final.weight, 0.1, 0.4)
         if norms:
             for norm in norms:
                 norm.train()

@@ -63,12 +63,9 @@ def squeezenet1_1(classes: int = 1000) -> nn.Module:
 
 
 def googlenet(classes: int = 1000) -> nn.Module:
-    """Szegedy et al., Going deeper with convolutions, 2015, table 1, without the auxiliary outputs; with batch norm.
-
-    The first local response norm of the paper is kept as one layer, since batch norms replace the others.
-    """
+    """Szegedy et al., Going deeper with convolutions, 2015, table 1, with batch norm and without auxiliary outputs."""
     layers: list[nn.Module] = [
-        normalised(3, 64, 7, 2), nn.MaxPool2d(3, 2, ceil_mode=True), nn.LocalResponseNorm(5),
+        normalised(3, 64, 7, 2), nn.MaxPool2d(3, 2, ceil_mode=True),
         normalised(64, 64), normalised(64, 192, 3), nn.MaxPool2d(3, 2, ceil_mode=True),
     ]  # fmt: skip
     inputs = 192
