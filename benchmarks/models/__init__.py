@@ -34,9 +34,10 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
 def build(name: str, *, size: int = 224, seed: int = 0, **options: int) -> nn.Module:
     """The network in eval mode, its activations about as large at the end as at the beginning.
 
-    Convolutions and dense layers are drawn as He et al. (2015) advise. Scales and shifts of batch norms are random
-    (fresh ones are the identity, which would let a compiler cheat), those at the end of a residual branch small, as after
-    training: else rounding errors grow from block to block. Their statistics are those of random images of `size`.
+    Convolutions and dense layers are drawn as He et al. (2015) advise. Scales and shifts of batch norms are random:
+    fresh ones are the identity, which would let a compiler cheat. Most shifts are positive, and scales at the end of a
+    residual branch small, as after training: else rounding errors grow from layer to layer. Their statistics are those
+    of random images of `size`.
     """
     torch.manual_seed(seed)
     model = MODELS[name](**options)
