@@ -25,6 +25,7 @@ from cnngen.backends.cpu.kernels import (
     FillKernel,
     PlanarConvKernel,
     PoolKernel,
+    ResizeKernel,
 )
 from cnngen.backends.cpu.target import EMULATED_SUFFIX, host_isas
 from cnngen.ir import Graph
@@ -35,10 +36,12 @@ from cnngen.ops import (
     Activation,
     Add,
     BatchNorm,
+    ChannelShuffle,
     Concat,
     Conv2D,
     Conv2DTranspose,
     Dense,
+    DepthToSpace,
     Div,
     Flatten,
     GlobalPool2D,
@@ -55,12 +58,15 @@ from cnngen.ops import (
     Power,
     PRelu,
     Reshape,
+    Resize,
     Softmax,
+    SpaceToDepth,
     Sub,
     Transpose,
     Upsample,
     UpsampleBilinear,
 )
+from cnngen.ops.resampling import Resampling
 from cnngen.passes.elide_concat import elide_concat
 from tests.exactness import assert_every_layer
 from tests.graphs import RELU, SAME3, Builder, feed
@@ -224,7 +230,13 @@ def pointwise() -> Graph:
     out += [net.add(Upsample((2, 3)), "c17"), net.add(Upsample((1, 2)), "c8"), net.add(Softmax(), "v33")]
     out += [net.add(UpsampleBilinear(scale), f"c{c}") for scale, c in (((2, 2), 17), ((3, 1), 8), ((1, 4), 3))]
     out += [net.add(Pad((1, 2, 0, 3), value=1.5), "c17"), net.add(Pad((2, 0, 1, 3), "reflect"), "c8")]
-    out += [net.add(Pad((1, 4, 5, 0), "edge"), "c3")]
+    out += [net.add(Pad((1, 4, 5, 0), "edge"), "c3"), net.add(Pad((1, 0, 7, 2), "wrap"), "c17")]
+    out += [net.add(Pad((0, 1, -1, 0), value=2.5, channels=(2, 9)), "c17"), net.add(ChannelShuffle(3), "c9")]
+    out += [net.add(DepthToSpace(2, "CRD"), "c16"), net.add(SpaceToDepth(2), net.add(Pad((0, 1, 0, 0)), "c5"))]
+    linear, region = Resampling("linear"), (-0.5, 0.25, 0.75, 1.0)
+    out += [net.add(Resize(size, linear), f"c{c}") for size, c in (((5, 3), 17), ((3, 7), 8), ((4, 4), 3))]
+    out += [net.add(Resize((5, 3)), "c17"), net.add(Resize((2, 7), Resampling("cubic")), "c9")]
+    out += [net.add(Resize((4, 3), Resampling("linear", "tf_crop_and_resize"), None, region, 2.0), "c17")]
     out += [net.add(Reshape((3, 17, 4), order), "c17") for order in ("hwc", "chw")]
     out += [net.add(Reshape((3, 11, 1), "chw"), "v33")]
     return net.graph(*out)
@@ -385,6 +397,9 @@ def test_the_networks_use_every_kernel_in_all_its_forms() -> None:
                 )
             case CopyKernel():
                 form = (kernel.runs,)
+            case ResizeKernel():
+                rows, columns = kernel.tables
+                form = (rows.copies, columns.copies)
             case FillKernel():
                 form = (kernel.has_bias, kernel.residual_strides is not None)
             case _:
@@ -400,6 +415,8 @@ def test_the_networks_use_every_kernel_in_all_its_forms() -> None:
             (True, False), (False, True), (False, False),
         }  # fmt: skip
     assert forms[FillKernel] == {(True, False), (False, False), (True, True), (False, True)}
+    assert forms[ResizeKernel] == {(True, True), (True, False), (False, True), (False, False)}
+    assert any(kernel.extrapolates for kernel in found if isinstance(kernel, ResizeKernel))
     assert forms[CopyKernel] == {(True,), (False,)}
     assert {form[0] for form in forms[ElementwiseKernel]} == set(get_args(Arithmetic)) | {"map", "affine", "prelu"}
     # Held in registers, or too long for that; spread over channels in each pixel and once a row; tails of all.
