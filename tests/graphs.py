@@ -91,7 +91,8 @@ class Builder:
 
     def add(self, op: Op, *inputs: str, name: str | None = None) -> str:
         """Append `op` and return its tensor's name; without `inputs` it reads the tensor before it."""
-        inputs = inputs or (self.nodes[-1].name if self.nodes else self.inputs[-1].name,)
+        if not inputs and not isinstance(op, Constant):
+            inputs = (self.nodes[-1].name if self.nodes else self.inputs[-1].name,)
         name = name or f"{op.kind}_{len(self.nodes)}"
         types = [self.types[tensor] for tensor in inputs]
         weights = {role: self._weight(role, shape) for role, shape in op.weight_shapes(types).items()}

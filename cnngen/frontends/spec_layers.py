@@ -181,9 +181,28 @@ def _plain(kind: str) -> Callable[[Any, Here], LayerText]:
 
 
 def _reshape(op: ops.Reshape, here: Here) -> LayerText:
-    height, width, channels = op.shape
-    shape = [height, width, channels] if here.layout == "hwc" else [channels, height, width]
+    shape = list(op.shape)
+    if op.whole or len(shape) == 1:  # one size behind the batch is a flatten in a spec
+        return "reshape", {"shape": list(here.output.shape), "batch": False}
+    if len(shape) == 3 and here.layout == "chw":
+        shape = [shape[2], *shape[:2]]
     return "reshape", {"shape": shape, **_order(op.order, here)}
+
+
+def _slice(op: ops.Slice, here: Here) -> LayerText:
+    ends = [cut.start + cut.step * cut.count for cut in op.cuts]
+    fields: Fields = {
+        "axes": [cut.axis for cut in op.cuts],
+        "starts": [cut.start for cut in op.cuts],
+        "ends": [None if end < 0 else end for end in ends],
+        "steps": [cut.step for cut in op.cuts],
+    }
+    return "slice", _without_defaults(fields, {"steps": [1] * len(ends)})
+
+
+def _arg_reduce(op: ops.ArgReduce, here: Here) -> LayerText:
+    fields: Fields = {"axis": op.axis, "keep_dims": op.keep_dims, "select_last": op.select_last}
+    return op.kind, _without_defaults(fields, {"keep_dims": False, "select_last": False})
 
 
 def _order(order: Order, here: Here) -> Fields:
@@ -248,7 +267,17 @@ WRITERS: dict[type, Callable[[Any, Here], LayerText]] = {
     ops.Power: _elementwise,
     ops.Maximum: _elementwise,
     ops.Minimum: _elementwise,
-    ops.Concat: _plain("concat"),
+    ops.Concat: lambda op, here: ("concat", _without_defaults({"axis": op.axis}, {"axis": -1})),
+    ops.Slice: _slice,
+    ops.Expand: lambda op, here: ("expand", {"shape": list(op.shape)}),
+    ops.Constant: lambda op, here: ("constant", {"shape": list(op.shape)}),
+    ops.Reduce: lambda op, here: (
+        op.kind,
+        _without_defaults({"axes": list(op.axes), "keep_dims": op.keep_dims}, {"keep_dims": False}),
+    ),
+    ops.ArgReduce: _arg_reduce,
+    ops.MatMul: _plain("matmul"),
+    ops.Transpose: lambda op, here: ("transpose", {"axes": list(op.axes)}),
     ops.Flatten: lambda op, here: ("flatten", _order(op.order, here)),
     ops.Reshape: _reshape,
     ops.Upsample: lambda op, here: ("upsample", {"scale": pair(op.scale)}),

@@ -402,7 +402,10 @@ def other_ops() -> Graph:
     reads = {}
     for name, case in cases.items():
         reads[name] = [f"{name}_x{position}" for position in range(len(case.shapes))]
-        inputs |= {x: (BATCH, *shape[1:]) for x, shape in zip(reads[name], case.shapes, strict=True)}
+        inputs |= {
+            x: (BATCH, *shape[1:]) if len(shape) > 1 else shape
+            for x, shape in zip(reads[name], case.shapes, strict=True)
+        }
     net = Builder(inputs, name="other_ops")
     return net.graph(*(net.add(case.op, *reads[name], name=name) for name, case in cases.items()))
 

@@ -18,14 +18,17 @@ from cnngen.ops import (
     LRN,
     Activate,
     Activation,
+    ArgReduce,
     BatchNorm,
     ChannelShuffle,
     Concat,
+    Constant,
     Conv2D,
     Conv2DTranspose,
     Dense,
     DepthToSpace,
     Elementwise,
+    Expand,
     Flatten,
     GlobalPool2D,
     GroupNorm,
@@ -33,11 +36,15 @@ from cnngen.ops import (
     InstanceNorm,
     LayerNorm,
     LogSoftmax,
+    MatMul,
+    Op,
     Pad,
     Pool2D,
     PRelu,
+    Reduce,
     Reshape,
     Resize,
+    Slice,
     Softmax,
     SpaceToDepth,
     Transpose,
@@ -188,7 +195,14 @@ class _Builder:
             case LRN():
                 self.lrn(op, inputs[0], out)
             case Concat():
-                self.emit("Concat", inputs, out, axis=1)
+                if len(self.graph.types[inputs[0]].shape) == 4:
+                    self.emit("Concat", inputs, out, axis=(0, 2, 3, 1)[op.axis])
+                else:
+                    self.emit("Concat", inputs, out, axis=op.axis)
+            case Slice() | Expand() | Reduce() | ArgReduce() | MatMul() | Constant():
+                self.along_axes(op, node)
+            case Transpose() | Reshape() if not self.of_images(op, inputs[0]):
+                self.along_axes(op, node)
             case Flatten():
                 source = inputs[0]
                 if op.order == "hwc" and len(self.graph.types[source].shape) == 4:
@@ -293,6 +307,60 @@ class _Builder:
         self.initializers.append(numpy_helper.from_array(inside, f"{out}/within"))
         value = self.constant(f"{out}/value", np.array(op.extrapolation_value))
         self.emit("Where", [f"{out}/within", whole, value], out)
+
+    def of_images(self, op: Transpose | Reshape, source: str) -> bool:
+        """Whether it makes an image, or changes the layout of one."""
+        if isinstance(op, Reshape):
+            return len(op.shape) == 3 and not op.whole
+        return len(self.graph.types[source].shape) == 4
+
+    def inside(self, name: str, out: str) -> str:
+        """A tensor in the layout of cnngen: its axes are those that ops count."""
+        if len(self.graph.types[name].shape) != 4:
+            return name
+        return self.emit("Transpose", [name], f"{out}/{name}/nhwc", perm=TO_NHWC)
+
+    def integers(self, name: str, values: tuple[int, ...] | list[int]) -> str:
+        self.initializers.append(numpy_helper.from_array(np.array(values, np.int64), name))
+        return name
+
+    def along_axes(self, op: Op, node: Node) -> None:
+        """An op on any axes, between transpositions to the layout of cnngen and back."""
+        out, shape = node.name, self.graph.types[node.name].shape
+        inputs = [self.inside(name, out) for name in node.inputs]
+        result = out if len(shape) != 4 else f"{out}/nhwc"
+        match op:
+            case Slice():
+                last = [cut.start + cut.step * cut.count for cut in op.cuts]
+                numbers = (
+                    [cut.start for cut in op.cuts],
+                    [-(10**6) if end < 0 else end for end in last],
+                    [cut.axis for cut in op.cuts],
+                    [cut.step for cut in op.cuts],
+                )
+                operands = [self.integers(f"{out}/{role}", values) for role, values in enumerate(numbers)]
+                self.emit("Slice", [*inputs, *operands], result)
+            case Expand():
+                self.emit("Expand", [*inputs, self.integers(f"{out}/shape", op.shape)], result)
+            case Constant():
+                self.emit("Identity", [self.constant(f"{out}/value", node.weights["value"])], result)
+            case Transpose():
+                self.emit("Transpose", inputs, result, perm=op.axes)
+            case Reshape():
+                source = inputs[0] if op.order == "hwc" else node.inputs[0]
+                self.emit("Reshape", [source, self.integers(f"{out}/shape", shape)], result)
+            case Reduce():
+                name = "Reduce" + op.function.title().replace("_", "")
+                axes = self.integers(f"{out}/axes", op.axes)
+                self.emit(name, [*inputs, axes], result, keepdims=int(op.keep_dims))
+            case ArgReduce():
+                options = {"keepdims": int(op.keep_dims), "select_last_index": int(op.select_last)}
+                index = self.emit(f"Arg{op.function.title()}", inputs, f"{out}/index", axis=op.axis, **options)
+                self.emit("Cast", [index], result, to=TensorProto.FLOAT)
+            case MatMul():
+                self.emit("MatMul", inputs, result)
+        if result != out:
+            self.emit("Transpose", [result], out, perm=TO_NCHW)
 
     def transposed(self, op: Conv2DTranspose, node: Node, out: str) -> str:
         (top, bottom, left, right), (rows, columns) = op.padding, op.output_padding
