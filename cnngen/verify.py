@@ -21,6 +21,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from cnngen.analysis.batch import batched
 from cnngen.arithmetic import FLOAT32, Arithmetic
 from cnngen.errors import RunError
 from cnngen.feed import Feed, bind
@@ -56,8 +57,6 @@ class Verifiable(Protocol):
     def threads(self) -> int: ...
     @property
     def batch(self) -> int: ...
-    @property
-    def batched(self) -> bool: ...
     def __call__(self, *xs: Any) -> Any: ...
     def trace(self, *xs: Any) -> dict[str, Array]: ...
     def run_layer(self, name: str, inputs: list[Array], weights: Any = None) -> Array: ...
@@ -87,7 +86,7 @@ def _check(
     nodes = net.graph.nodes
     cases = integer_cases(net.graph, seed)
     blob = net.pack(integer_twin(net.graph, cases))
-    first = _batches(feed, net.batch)[0] if net.batched else feed
+    first = _batches(feed, net.batch)[0] if batched(net.source_graph) else feed
     tensors = {**first, **net.trace(*first.values())}
     layers = []
     for position, node in enumerate(nodes):
@@ -105,7 +104,7 @@ def _feed(net: Verifiable, x: Feed | None, seed: int) -> dict[str, Array]:
         return {tensor.name: rng.standard_normal(tensor.type.shape, np.float32) for tensor in inputs}
     feed = {}
     for tensor, array in bind(inputs, x):
-        if not net.batched:
+        if not batched(net.source_graph):
             feed[tensor.name] = np.asarray(array, np.float32, order="C")
             if feed[tensor.name].shape != tensor.type.shape:
                 taken = tensor.type.shape
@@ -118,7 +117,7 @@ def _feed(net: Verifiable, x: Feed | None, seed: int) -> dict[str, Array]:
             expected = ", ".join(map(str, image))
             raise RunError(f"input {tensor.name} has shape {value.shape}, the network takes (batch, {expected})")
         feed[tensor.name] = value
-    if net.batched and len({len(value) for value in feed.values()}) > 1:
+    if batched(net.source_graph) and len({len(value) for value in feed.values()}) > 1:
         raise RunError(f"inputs have different batch sizes: {[len(value) for value in feed.values()]}")
     return feed
 
@@ -186,8 +185,8 @@ def _end_to_end(net: Verifiable, feed: dict[str, Array], seed: int) -> list[Outp
     reports = []
     for native, (name, (value, estimate, limit)) in zip(arrays, limits.items(), strict=True):
         actual = np.asarray(native, np.float64)
-        top1, tie = _top1(actual, value) if net.batched else (None, None)
-        images = len(value) if net.batched else 1
+        top1, tie = _top1(actual, value) if batched(net.source_graph) else (None, None)
+        images = len(value) if batched(net.source_graph) else 1
         reports.append(OutputReport(name, _relative(actual, value), estimate, limit, images, top1, tie))
     return reports
 
