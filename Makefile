@@ -8,7 +8,7 @@ BIN := .venv/bin
 DONE := .venv/.done
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check test-torch test-pycuda example-imagenet check-models fuzz verify-cuda bench docs clean distclean
+.PHONY: help demo test check test-torch test-pycuda example-imagenet check-models fuzz verify-cuda bench docs clean distclean fuzz-onnx conformance
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' Makefile
@@ -56,6 +56,12 @@ docs: $(DONE)/dev ## rewrite what is generated: docs/layers/, the picture of a t
 	$(BIN)/python scripts/layer_pages.py
 	$(BIN)/python scripts/tile_picture.py
 	$(BIN)/python -m cnngen.frontends.schema
+
+fuzz-onnx: $(DONE)/dev ## damaged ONNX models; COUNT=5000, SEED=1
+	$(BIN)/python -m tests.fuzz.onnx_mutations --count $(or $(COUNT),5000) --seed $(or $(SEED),1)
+
+conformance: $(DONE)/dev ## the whole test suite of ONNX on every ISA, and by its own runner; docs/onnx_support.md
+	$(BIN)/python -m tests.conformance
 
 clean: ## remove what builds and checks wrote; .venv stays
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -31,6 +31,7 @@ from cnngen.frontends.record import Record
 from cnngen.ir import Array
 from cnngen.network import Network
 
+FLOAT_MAX = float(np.finfo(np.float32).max)
 Shapes = tuple[tuple[int, ...], ...]
 
 
@@ -127,6 +128,10 @@ class CnngenRep(BackendRep):
         for name, array in given.items():
             if not isinstance(array, np.ndarray | np.generic):
                 raise RunError(f"input {inert(name)} is a {type(array).__name__}, not a NumPy array")
+            values = np.asarray(array)
+            if values.dtype == np.float64 and (np.abs(values[np.isfinite(values)]) > FLOAT_MAX).any():
+                problem = f"input {inert(name)} has numbers that float32 cannot hold"
+                raise UnsupportedError(problem, reason="numbers beyond float32")
         return {name: np.asarray(given[name]) for name in names}
 
 
@@ -186,8 +191,8 @@ def _is_float(value: onnx.ValueInfoProto) -> bool:
 
 def _typed(array: Array, value: onnx.ValueInfoProto) -> Array:
     """`array` in the type that the model gives to an output."""
-    dtype = dtype_of(value.type.tensor_type.elem_type)
-    return array if dtype is None or value.type.tensor_type.elem_type == 0 else np.asarray(array, dtype)
+    code = value.type.tensor_type.elem_type
+    return np.asarray(array) if dtype_of(code) is None else np.asarray(array, helper.tensor_dtype_to_np_dtype(code))
 
 
 prepare = CnngenBackend.prepare

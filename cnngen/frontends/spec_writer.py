@@ -19,7 +19,18 @@ from cnngen.errors import SpecError, inert
 from cnngen.frontends.spec_layers import Exact, Here, Order, layer_of
 from cnngen.frontends.weight_layouts import Format, stored
 from cnngen.ir import Array, Graph, Node, TensorType
-from cnngen.ops import Activate, Activation, Add, Conv2D, Conv2DTranspose, Dense, Elementwise, Transpose
+from cnngen.ops import (
+    Activate,
+    Activation,
+    Add,
+    BatchNorm,
+    Conv2D,
+    Conv2DTranspose,
+    Dense,
+    Elementwise,
+    StatisticsNorm,
+    Transpose,
+)
 
 TO_NHWC, TO_NCHW = (0, 2, 3, 1), (0, 3, 1, 2)
 PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*")
@@ -124,7 +135,7 @@ class _Border:
             raise error.at(node.source, node.name) from None
         sources = [self.names.get(name, name) for name in node.inputs]
         named: dict[str, Any] = {"name": node.name}
-        if sources != [previous]:
+        if sources and sources != [previous]:
             named["inputs"] = sources
         return f"- {kind}: {_value({**named, **fields})}  # {self._shape(output)}"
 
@@ -172,7 +183,7 @@ def _unfused(graph: Graph) -> Graph:
         op = node.op
         behind: Activation | None = getattr(op, "activation", None)
         if behind is not None and behind.function not in (*ACTIVATIONS, "gelu_tanh") and not isinstance(op, Activate):
-            assert isinstance(op, Conv2D | Conv2DTranspose | Dense | Elementwise)
+            assert isinstance(op, Conv2D | Conv2DTranspose | Dense | Elementwise | BatchNorm | StatisticsNorm)
             inner = f"{node.name}/{behind.function}"
             pieces = _unfused_residual(replace(node, name=inner, op=replace(op, activation=None)))
             nodes += [*pieces, Node(node.name, Activate(behind), (inner,), source=node.source)]
@@ -212,6 +223,8 @@ def _value(value: Any) -> str:
         return _number(str(np.float32(value.value)))
     if isinstance(value, float):
         return _number(repr(value))
+    if value is None:
+        return "null"
     return str(value) if isinstance(value, int) else _scalar(value)
 
 

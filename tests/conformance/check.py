@@ -6,11 +6,12 @@ of many cases become one graph, whose kernels are one compilation unit.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from onnx import TensorProto
 from onnx.backend.test.runner import Runner
 
 from cnngen import pipeline
@@ -31,6 +32,9 @@ from cnngen.passes import optimise
 from cnngen.passes.infer_shapes import infer_shapes
 from tests.conformance.cases import Case
 
+PARAMETERS = {TensorProto.FLOAT, TensorProto.INT64, TensorProto.INT32, TensorProto.BOOL}
+LARGE = 500_000
+"""Parameters of a network that is compiled alone."""
 GROUP = 60
 """Networks that are compiled together."""
 
@@ -47,6 +51,8 @@ class Outcome:
     """passed, failed or unsupported"""
     reason: str = ""
     detail: str = ""
+    of_float: bool = False
+    """whether an input is of type FLOAT, and none of another float"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,11 +75,26 @@ def run_cases(cases: Sequence[Case], isa: str = "native", flags: Sequence[str] =
             outcomes[number] = unsupported(case, error)
         except Exception as error:  # a defect, which must not hide the others
             outcomes[number] = outcome(case, "failed", f"{type(error).__name__}: {error}")
-    for start in range(0, len(ready), GROUP):
-        group = ready[start : start + GROUP]
+    for group in grouped(ready):
         for (number, one), results in zip(group, run_group([one for _, one in group], isa, flags), strict=True):
             outcomes[number] = compared(one, results)
     return [outcomes[number] for number in range(len(cases))]
+
+
+def grouped(ready: Sequence[tuple[int, Ready]]) -> Iterator[list[tuple[int, Ready]]]:
+    """Groups of small networks; a large one is one by itself."""
+    group: list[tuple[int, Ready]] = []
+    for number, one in ready:
+        graph = one.binding.converted.graph
+        if graph is not None and sum(array.size for node in graph.nodes for array in node.weights.values()) > LARGE:
+            yield [(number, one)]
+            continue
+        group.append((number, one))
+        if len(group) == GROUP:
+            yield group
+            group = []
+    if group:
+        yield group
 
 
 def prepare(case: Case) -> Ready:
@@ -83,7 +104,7 @@ def prepare(case: Case) -> Ready:
     odd = [name for name, value in fed.items() if not isinstance(value, np.ndarray | np.generic)]
     if odd:
         raise UnsupportedError("an input is no tensor", reason="types other than float")
-    return Ready(case, rep.bind({name: np.asarray(value) for name, value in fed.items()}), rep)
+    return Ready(case, rep.bind(rep._by_name(fed)), rep)
 
 
 def run_group(group: Sequence[Ready], isa: str, flags: Sequence[str]) -> list[list[list[Array]]]:
@@ -147,16 +168,16 @@ def compiled(graph: Graph, isa: str, flags: Sequence[str]) -> Network:
     tree = replace(tree, flags=(*tree.flags, *flags))
     stages = Stages(graph, plan)
     interface = Interface.of(stages)
-    path = library(tree, find_compiler())
+    path = library(tree, find_compiler(), use_cache=plan.blob_floats < LARGE)
     return Network(interface, loader.load(path, tree.name, len(graph.inputs), len(graph.outputs)), stages)
 
 
 def one_unit(tree: SourceTree) -> SourceTree:
-    """`tree` with its C files included in one: the headers of intrinsics are read once."""
-    units = [unit for unit in tree.units if unit.endswith(".c")]
+    """`tree` with its kernels included in one file: the headers of intrinsics are read once."""
+    units = [unit for unit in tree.units if unit.startswith("kernels/")]
     text = "".join(f'#include "{unit}"\n' for unit in units)
     others = tuple(unit for unit in tree.units if unit not in units)
-    return replace(tree, files={**tree.files, "all_units.c": text}, units=("all_units.c", *others))
+    return replace(tree, files={**tree.files, "all_kernels.c": text}, units=("all_kernels.c", *others))
 
 
 def compared(one: Ready, results: Sequence[Sequence[Array]]) -> Outcome:
@@ -183,7 +204,9 @@ def outcome(case: Case, status: str, reason: str = "", detail: str = "") -> Outc
     model = case.proto()
     ops = tuple(dict.fromkeys(node.op_type for node in model.graph.node))
     opset = max((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), default=0)
-    return Outcome(case.suite, case.name, ops, opset, status, reason, detail)
+    types = {value.type.tensor_type.elem_type for value in model.graph.input}
+    of_float = TensorProto.FLOAT in types and types <= PARAMETERS
+    return Outcome(case.suite, case.name, ops, opset, status, reason, detail, of_float)
 
 
 def counts(outcomes: Iterable[Outcome]) -> dict[str, int]:

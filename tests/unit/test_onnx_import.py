@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper
 
 import cnngen
 from cnngen.errors import ModelError
@@ -17,27 +17,7 @@ from cnngen.ops import BatchNorm, Conv2D, Dense, Flatten, Transpose
 from cnngen.reference import reference
 from tests.differential.onnx_twin import onnx_model, to_onnx_layout
 from tests.graphs import EXAMPLES, feed
-
-
-def model_of(
-    nodes: list[onnx.NodeProto],
-    inputs: dict[str, tuple[int | str | None, ...]],
-    outputs: list[str],
-    constants: dict[str, Array] | None = None,
-    opset: int = 20,
-) -> onnx.ModelProto:
-    """A model of these nodes; `constants` are its initialisers."""
-    return helper.make_model(
-        helper.make_graph(
-            nodes,
-            "model",
-            [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in inputs.items()],
-            [helper.make_empty_tensor_value_info(name) for name in outputs],
-            [numpy_helper.from_array(array, name) for name, array in (constants or {}).items()],
-        ),
-        opset_imports=[helper.make_opsetid("", opset)],
-        ir_version=9,
-    )
+from tests.onnx_models import model_of
 
 
 def results(graph: Graph, *xs: Array) -> list[Array]:

@@ -113,7 +113,7 @@ def test_pad(pads: list[int], mode: str, tmp_path: Path) -> None:
             {"s": np.float32([1, 1, 2, 2])},
             "nearest_mode",
         ),
-        (node_of("Pad", "p"), {"p": np.array([1, 0, 0, 0, 0, 0, 0, 0])}, "Pad by"),
+        (node_of("Pad", "p"), {"p": np.array([0, 0, -100, 0, 0, 0, 0, 0])}, "Pad leaves nothing"),
     ],
 )
 def test_what_is_refused(

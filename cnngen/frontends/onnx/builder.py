@@ -11,21 +11,19 @@ from types import MappingProxyType
 import numpy as np
 
 from cnngen.errors import ModelError, ShapeError, Source
-from cnngen.frontends.onnx.values import Form, Shape, Tensor, last_shape
+from cnngen.frontends.onnx.values import Form, Shape, Tensor, last_array
 from cnngen.ir import Array, Graph, Input, Node, TensorType
-from cnngen.ops import Identity, Op, Transpose
+from cnngen.ops import Constant, Identity, Op, Reshape, Transpose
 from cnngen.passes.infer_shapes import infer_shapes
 
 MAX_INTEGER = 2**31 - 1
 MAX_NODES = 50_000
 MAX_NAME = 150
 """Of a name of the model; those of auxiliary nodes are longer, below the 200 of the spec language."""
-TO_LAST = (0, 2, 3, 1)
-TO_PLAIN = (0, 3, 1, 2)
 
 
 class Builder:
-    """The graph so far. `types` holds the type of every tensor of the graph, `scale` nothing but float32."""
+    """The graph so far. `types` holds the type of every tensor of the graph, all in float32."""
 
     def __init__(self, file: str) -> None:
         self.file = file
@@ -75,6 +73,9 @@ class Builder:
 
     def form(self, tensor: Tensor, form: Form) -> str:
         """The tensor in `form`, moved there where it is not yet; moved once, however many read it."""
+        if form not in tensor.forms and tensor.array is not None:
+            array = last_array(tensor.array) if form == "last" else tensor.array
+            tensor.forms[form] = self.add(Constant(array.shape), (), f"constant/{form}", {"value": array})
         if form not in tensor.forms:
             other: Form = "plain" if form == "last" else "last"
             tensor.forms[form] = self._moved(tensor, tensor.forms[other], form)
@@ -118,14 +119,16 @@ class Builder:
         return infer_shapes(Graph(name, tuple(self.inputs), nodes, tuple(finals)))
 
     def _moved(self, tensor: Tensor, source: str, form: Form) -> str:
-        if tensor.rank != 4:
-            raise ModelError(f"a tensor of rank {tensor.rank} is used as an image", remedy="rank 4 is supported")
-        axes, suffix = (TO_LAST, "nhwc") if form == "last" else (TO_PLAIN, "nchw")
-        return self.add(Transpose(axes), (source,), f"{source}/{suffix}")
+        if tensor.rank == 3:  # a signal is an image of height 1
+            _, channels, length = tensor.shape
+            image = Reshape((1, length, channels), "chw") if form == "last" else Reshape((channels, length), "chw")
+            return self.add(image, (source,), f"{source}/{'image' if form == 'last' else 'signal'}")
+        rank = tensor.rank
+        axes = (0, *range(2, rank), 1) if form == "last" else (0, rank - 1, *range(1, rank - 1))
+        suffix = {True: "nhwc", False: "nchw"} if rank == 4 else {True: "last", False: "first"}
+        return self.add(Transpose(axes), (source,), f"{source}/{suffix[form == 'last']}")
 
     def _check_size(self, tensor: TensorType, name: str) -> None:
-        if len(tensor.shape) not in (2, 4):
-            raise ModelError(f"the tensor {tensor} has {len(tensor.shape)} axes", layer=name)
         if tensor.elements > MAX_INTEGER:
             problem = f"the tensor {tensor} has {tensor.elements:,} elements, more than 2^31 - 1"
             raise ModelError(problem, remedy="reduce the sizes or the batch", layer=name)
@@ -139,4 +142,4 @@ def valid_name(name: str) -> str:
     return clean or "unnamed"
 
 
-__all__ = ["Builder", "last_shape", "valid_name"]
+__all__ = ["Builder", "valid_name"]

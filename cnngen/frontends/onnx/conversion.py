@@ -11,6 +11,7 @@ import numpy as np
 from cnngen.errors import ModelError, ShapeError, Source, inert
 from cnngen.frontends.onnx.builder import Builder
 from cnngen.frontends.onnx.folding import fold, foldable
+from cnngen.frontends.onnx.functions import inline_functions
 from cnngen.frontends.onnx.handlers import HANDLERS
 from cnngen.frontends.onnx.inputs import input_shapes
 from cnngen.frontends.onnx.node import NodeReader, UnsupportedError
@@ -96,6 +97,7 @@ def convert(
 ) -> Converted:
     """What becomes of `model`, whose initialisers are `arrays`; see `load_onnx` and `graph_of`. Raises `ModelError`."""
     source = Source(file)
+    model = inline_functions(model, source)
     known: dict[str, Array] = {**arrays, **(constants or {})}
     version = check_structure(model, known, source)
     builder = Builder(file)

@@ -99,6 +99,10 @@ def _given(value: onnx.ValueInfoProto, shape: Sequence[int], source: Source) -> 
 
 
 def _fixed(name: str, axis: int, size: int, batch: int, source: Source) -> int:
+    if size == 0:
+        remedy = f"give its whole shape: --input-shape {inert(name)}=..."
+        problem = f"the input {inert(name)!r} is empty along axis {axis}"
+        raise UnsupportedError(problem, reason="empty tensors", remedy=remedy).at(source)
     if axis == 0 and batch not in (1, size):
         raise ModelError(
             f"fixes the batch of {inert(name)!r} to {size}, {batch} was asked for",

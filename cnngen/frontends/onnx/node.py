@@ -72,7 +72,7 @@ class NodeReader:
         return index < len(self.inputs) and self.inputs[index] is not None
 
     def tensor(self, index: int = 0) -> Tensor:
-        """Input number `index`, which the network computes. Raises where it is a constant, or left out."""
+        """Input number `index` as a tensor of the network; a constant becomes one. Raises where it is left out."""
         value = self._input(index)
         if not isinstance(value, Tensor):
             value = self.constant_tensor(value)
@@ -80,8 +80,7 @@ class NodeReader:
 
     def constant_tensor(self, array: Array) -> Tensor:
         """A tensor of the network that holds `array`."""
-        problem = f"{self.kind} reads a constant where a computed tensor is expected"
-        raise UnsupportedError(problem, reason="constant operand")
+        return Tensor(array.shape, array=np.ascontiguousarray(as_float(array, self.kind)).reshape(array.shape))
 
     def constant(self, index: int) -> Array:
         """Input number `index`, whose value must be known now: a weight or a size."""
@@ -127,7 +126,7 @@ class NodeReader:
     def same_form(self, tensor: Tensor) -> tuple[Form, str]:
         """A form that `tensor` has already; channels last where it has both."""
         form: Form = "last" if "last" in tensor.forms else "plain"
-        return form, tensor.forms[form]
+        return form, self.builder.form(tensor, form)
 
     def axis(self, value: int, rank: int) -> int:
         """`value` counted from the front. Raises where there is no such axis."""

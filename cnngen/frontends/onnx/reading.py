@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,7 +54,30 @@ def parse(data: bytes, source: Source) -> onnx.ModelProto:
     if not model.HasField("graph") or not model.ir_version:
         remedy = "export the model again" if data else "the file is empty: export the model again"
         raise ModelError("is no ONNX model: it has no graph or no version", remedy=remedy, source=source)
+    if any(isinstance(text, bytes) for text in _texts(model)):
+        raise ModelError("has a name that is no UTF-8", remedy="export the model again", source=source)
     return model
+
+
+def _texts(model: onnx.ModelProto) -> Iterator[object]:
+    """Every text that is used as one; protobuf gives bytes in place of text that is damaged."""
+    for opset in model.opset_import:
+        yield opset.domain
+    graph = model.graph
+    yield graph.name
+    for function in model.functions:
+        yield from (function.name, function.domain, *function.input, *function.output)
+    for node in (*graph.node, *(node for function in model.functions for node in function.node)):
+        yield from (node.name, node.op_type, node.domain, *node.input, *node.output)
+        yield from (attribute.name for attribute in node.attribute)
+    for value in (*graph.input, *graph.output):
+        yield value.name
+        if value.type.HasField("tensor_type"):
+            yield from (dim.dim_param for dim in value.type.tensor_type.shape.dim)
+    for tensor in graph.initializer:
+        yield tensor.name
+        for entry in tensor.external_data:
+            yield from (entry.key, entry.value)
 
 
 def take_model(

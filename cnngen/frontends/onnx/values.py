@@ -22,12 +22,14 @@ FLOAT32: np.dtype[np.generic] = np.dtype(np.float32)
 class Tensor:
     """A tensor that the network computes: `shape` is ONNX's, `forms` names it in the graph in each form it has.
 
-    `dtype` is what ONNX calls its type; all computing is in float32.
+    `dtype` is what ONNX calls its type; all computing is in float32. `array` is the value of one that is constant,
+    which is put into the graph in the form that is asked for.
     """
 
     shape: Shape
     forms: dict[Form, str] = field(default_factory=dict)
     dtype: np.dtype[np.generic] = FLOAT32
+    array: Array | None = None
 
     @property
     def rank(self) -> int:
@@ -44,6 +46,15 @@ def last_shape(shape: Shape) -> Shape:
     if len(shape) > 3:
         return (shape[0], *shape[2:], shape[1])
     return shape
+
+
+def position(axis: int, rank: int, form: Form) -> int:
+    """Where ONNX's `axis` of a tensor of `rank` axes is in `form`."""
+    if form == "plain" or rank < 3 or axis == 0:
+        return axis
+    if axis == 1:
+        return max(rank, 4) - 1
+    return axis - (rank > 3)
 
 
 def last_array(array: Array) -> Array:

@@ -13,6 +13,7 @@ from cnngen.frontends.onnx.handlers import (
     reduction,
     resize,
     shape,
+    slicing,
 )
 from cnngen.frontends.onnx.handlers.registry import HANDLERS
 
@@ -30,4 +31,5 @@ __all__ = [
     "reduction",
     "resize",
     "shape",
+    "slicing",
 ]

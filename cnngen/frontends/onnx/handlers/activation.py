@@ -10,10 +10,11 @@ import numpy as np
 from cnngen.errors import ModelError
 from cnngen.frontends.onnx.handlers.channels import channel_vector
 from cnngen.frontends.onnx.handlers.registry import HANDLERS, handles
-from cnngen.frontends.onnx.handlers.shape import reshaped
+from cnngen.frontends.onnx.handlers.shape import along_last, reshaped
 from cnngen.frontends.onnx.node import NodeReader, UnsupportedError
 from cnngen.frontends.onnx.values import Tensor
-from cnngen.ops import Activate, Activation, LogSoftmax, PRelu, Softmax
+from cnngen.ir import Array
+from cnngen.ops import Activate, Activation, Add, LogSoftmax, Mul, PRelu, Softmax
 
 FLOAT_MAX = float(np.finfo(np.float32).max)
 
@@ -30,18 +31,10 @@ def _gelu(node: NodeReader) -> Activation:
     return Activation("gelu" if kind == "none" else "gelu_tanh")
 
 
-def _selu(node: NodeReader) -> Activation:
-    alpha, gamma = node.number("alpha", 1.67326319217681884765625), node.number("gamma", 1.05070102214813232421875)
-    if not (math.isclose(alpha, 1.6732632, rel_tol=1e-4) and math.isclose(gamma, 1.050701, rel_tol=1e-4)):
-        raise UnsupportedError(f"Selu with alpha {alpha:g} and gamma {gamma:g}", reason="Selu with other constants")
-    return Activation("selu")
-
-
 FUNCTIONS: dict[str, Callable[[NodeReader], Activation]] = {
     "Relu": lambda node: Activation("relu"),
     "LeakyRelu": lambda node: Activation("leaky_relu", node.number("alpha", 0.01)),
     "Elu": lambda node: Activation("elu", node.number("alpha", 1.0)),
-    "Selu": _selu,
     "Sigmoid": lambda node: Activation("sigmoid"),
     "Tanh": lambda node: Activation("tanh"),
     "HardSigmoid": lambda node: Activation("hard_sigmoid", node.number("alpha", 0.2), node.number("beta", 0.5)),
@@ -68,10 +61,10 @@ FUNCTIONS: dict[str, Callable[[NodeReader], Activation]] = {
 """What each becomes."""
 
 
-def activated(node: NodeReader, x: Tensor, activation: Activation) -> Tensor:
+def activated(node: NodeReader, x: Tensor, activation: Activation, suffix: str = "") -> Tensor:
     """`activation` of `x`, in a form that it has."""
     form, name = node.same_form(x)
-    return node.builder.tensor(node.add(Activate(activation), name), x.shape, form)
+    return node.builder.tensor(node.add(Activate(activation), name, suffix=suffix), x.shape, form)
 
 
 def _function(node: NodeReader) -> Tensor:
@@ -79,6 +72,17 @@ def _function(node: NodeReader) -> Tensor:
 
 
 HANDLERS.update(dict.fromkeys(FUNCTIONS, _function))
+
+
+@handles("Selu")
+def selu(node: NodeReader) -> Tensor:
+    alpha, gamma = node.number("alpha", 1.67326319217681884765625), node.number("gamma", 1.05070102214813232421875)
+    if math.isclose(alpha, 1.6732632, rel_tol=1e-6) and math.isclose(gamma, 1.050701, rel_tol=1e-6):
+        return activated(node, node.tensor(0), Activation("selu"))
+    inner = activated(node, node.tensor(0), Activation("elu", alpha), "/elu")
+    form, name = node.same_form(inner)
+    factor = node.builder.form(node.constant_tensor(np.array(gamma, np.float32)), form)
+    return node.builder.tensor(node.add(Mul(), name, factor), inner.shape, form)
 
 
 @handles("Clip")
@@ -113,30 +117,33 @@ def prelu(node: NodeReader) -> Tensor:
         slope = slope.reshape(-1, *(1,) * (x.rank - 2))
     found = channel_vector(node, x, slope)
     if found is None:
-        raise UnsupportedError(f"slopes of the shape {list(slope.shape)}", reason="PRelu with slopes of each pixel")
+        return _prelu_of_pixels(node, x, slope)
     form, name, vector = found
     return node.builder.tensor(node.add(PRelu(), name, weights={"alpha": vector}), x.shape, form)
+
+
+def _prelu_of_pixels(node: NodeReader, x: Tensor, slope: Array) -> Tensor:
+    """``max(x, 0) + slope min(x, 0)``"""
+    if slope.ndim > x.rank or any(
+        size not in (1, own) for size, own in zip(slope.shape[::-1], x.shape[::-1], strict=False)
+    ):
+        raise ModelError(f"slopes {list(slope.shape)} do not fit a tensor {list(x.shape)}")
+    form, name = node.same_form(x)
+    slopes = node.constant_tensor(slope.reshape((1,) * (x.rank - slope.ndim) + slope.shape))
+    below = node.add(Activate(Activation("clip", -FLOAT_MAX, 0.0)), name, suffix="/negative")
+    scaled = node.add(Mul(), below, node.builder.form(slopes, form), suffix="/scaled")
+    above = node.add(Activate(Activation("relu")), name, suffix="/positive")
+    return node.builder.tensor(node.add(Add(), above, scaled), x.shape, form)
 
 
 @handles("Softmax", "LogSoftmax")
 def softmax(node: NodeReader) -> Tensor:
     x = node.tensor(0)
     axis = node.axis(node.whole("axis", -1 if node.version >= 13 else 1), x.rank)
+    op = Softmax() if node.kind == "Softmax" else LogSoftmax()
     if node.version < 13 and math.prod(x.shape[axis + 1 :]) > 1:
         # All axes from this one on are one.
-        if axis != 1:
-            raise UnsupportedError(
-                f"{node.kind} of opset {node.version} over axes {axis} and up", reason="Softmax over axes"
-            )
-        flat = reshaped(node, x, (x.shape[0], math.prod(x.shape[1:])), "/flat")
-        return reshaped(node, _softmax(node, flat, 1), x.shape, "/shaped")
-    return _softmax(node, x, axis)
-
-
-def _softmax(node: NodeReader, x: Tensor, axis: int) -> Tensor:
-    op = Softmax() if node.kind == "Softmax" else LogSoftmax()
-    if axis == 1 and x.rank != 2:
-        return node.builder.tensor(node.add(op, node.last(x)), x.shape, "last")
-    if axis == x.rank - 1:
-        return node.builder.tensor(node.add(op, node.plain(x)), x.shape, "plain")
-    raise UnsupportedError(f"{node.kind} over axis {axis}", reason="Softmax over another axis")
+        flat = reshaped(node, x, (math.prod(x.shape[:axis]), math.prod(x.shape[axis:])), "/flat")
+        name = node.add(op, node.plain(flat))
+        return reshaped(node, node.builder.tensor(name, flat.shape, "plain"), x.shape, "/shaped")
+    return along_last(node, x, axis, op)

@@ -16,12 +16,14 @@ def channel_vector(node: NodeReader, x: Tensor, constant: Array) -> tuple[Form, 
     Returns the form of `x` in which it is so, `x` in that form, and the numbers; None where it differs along
     another axis, or enlarges `x`.
     """
+    if x.rank < 2 or not x.forms:
+        return None
     if constant.ndim > x.rank:
         if any(size != 1 for size in constant.shape[: constant.ndim - x.rank]):
             return None
         constant = constant.reshape(constant.shape[constant.ndim - x.rank :])
     padded = constant.reshape((1,) * (x.rank - constant.ndim) + constant.shape)
-    if any(size not in (1, own) for size, own in zip(padded.shape, x.shape, strict=True)) or not x.rank:
+    if any(size not in (1, own) for size, own in zip(padded.shape, x.shape, strict=True)):
         return None
     forms: list[Form] = sorted(x.forms, key=lambda form: form != "last")
     if "last" not in forms:

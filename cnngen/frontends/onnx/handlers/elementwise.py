@@ -11,7 +11,7 @@ from cnngen.frontends.onnx.handlers.activation import FLOAT_MAX, activated
 from cnngen.frontends.onnx.handlers.channels import scaled
 from cnngen.frontends.onnx.handlers.registry import handles
 from cnngen.frontends.onnx.handlers.shape import reshaped
-from cnngen.frontends.onnx.node import NodeReader, UnsupportedError, as_float
+from cnngen.frontends.onnx.node import NodeReader, as_float
 from cnngen.frontends.onnx.values import Form, Tensor, Value
 from cnngen.ir import Array
 from cnngen.ops import Activation, Add, Div, Maximum, Minimum, Mul, Power, Sub
@@ -49,7 +49,10 @@ def variadic(node: NodeReader) -> Tensor:
         result = _limited(node, result, constant) if node.kind in ("Max", "Min") else _shifted(node, result, constant)
     if node.kind == "Mean" and len(operands) > 1:
         share = scaled(node, result, np.array(1 / len(operands)), np.array(0.0), "/mean")
-        assert share is not None
+        if share is None:
+            count = node.constant_tensor(np.array(len(operands), np.float32))
+            form, name = node.same_form(result)
+            return node.builder.tensor(node.add(Div(), name, node.plain(count), suffix="/mean"), result.shape, form)
         return share
     return result
 
@@ -69,6 +72,8 @@ def _old_broadcast(node: NodeReader, first: Value, second: Value) -> tuple[Value
     if node.version >= 7 or not node.whole("broadcast", 0):
         return first, second
     rank, own = len(first.shape), len(second.shape)
+    if not own:
+        return first, second
     axis = node.axis(node.whole("axis", rank - own), rank)
     shape = (*second.shape, *(1,) * max(rank - axis - own, 0))
     if isinstance(second, Tensor):
@@ -76,7 +81,7 @@ def _old_broadcast(node: NodeReader, first: Value, second: Value) -> tuple[Value
     return first, second.reshape(shape)
 
 
-def _computed(node: NodeReader, tensors: list[Tensor]) -> Tensor:
+def _computed(node: NodeReader, tensors: list[Tensor], suffix: str = "") -> Tensor:
     """The op on tensors, all in one form: channels last where one of them is so."""
     try:
         shape = np.broadcast_shapes(*(tensor.shape for tensor in tensors))
@@ -84,12 +89,12 @@ def _computed(node: NodeReader, tensors: list[Tensor]) -> Tensor:
         shapes = " and ".join(str(list(tensor.shape)) for tensor in tensors)
         raise ModelError(f"{node.kind} of tensors that do not fit each other: {shapes}") from None
     rank = len(shape)
-    aligned = [
-        tensor if tensor.rank == rank else reshaped(node, tensor, (1,) * (rank - tensor.rank) + tensor.shape, "/rank")
-        for tensor in tensors
-    ]
-    form: Form = "last" if rank < 3 or any("last" in tensor.forms for tensor in aligned) else "plain"
-    name = node.add(OPS[node.kind](), *(node.builder.form(tensor, form) for tensor in aligned))
+    form: Form = (
+        "last" if rank < 3 or any("last" in tensor.forms for tensor in tensors if tensor.rank == rank) else "plain"
+    )
+    if form == "last" and rank > 2:
+        tensors = [reshaped(node, x, (1,) * (rank - x.rank) + x.shape, "/rank") for x in tensors]
+    name = node.add(OPS[node.kind](), *(node.builder.form(tensor, form) for tensor in tensors), suffix=suffix)
     return node.builder.tensor(name, shape, form)
 
 
@@ -105,7 +110,7 @@ def _with_constant(node: NodeReader, first: Value, second: Value) -> Tensor:
                 "Mul": (second, np.array(0.0)),
                 "Div": (1 / second, np.array(0.0)),
             }[node.kind]
-        return _affine(node, first, scale, shift, second)
+        return _affine(node, first, scale, shift, [first, node.constant_tensor(second)])
     assert isinstance(second, Tensor)
     if node.kind in ("Div", "Pow"):
         return _computed(node, [node.constant_tensor(first), second])
@@ -114,7 +119,7 @@ def _with_constant(node: NodeReader, first: Value, second: Value) -> Tensor:
         "Sub": (np.array(-1.0), first),
         "Mul": (first, np.array(0.0)),
     }[node.kind]
-    return _affine(node, second, scale, shift, first)
+    return _affine(node, second, scale, shift, [node.constant_tensor(first), second])
 
 
 def _power(node: NodeReader, x: Tensor, exponent: Array) -> Tensor:
@@ -127,24 +132,19 @@ def _power(node: NodeReader, x: Tensor, exponent: Array) -> Tensor:
     return reshaped(node, result, (1,) * (rank - x.rank) + x.shape, "/rank")
 
 
-def _affine(node: NodeReader, x: Tensor, scale: Array, shift: Array, constant: Array) -> Tensor:
+def _affine(node: NodeReader, x: Tensor, scale: Array, shift: Array, operands: list[Tensor]) -> Tensor:
+    """A scale and shift of each channel where the constant is no more than that, else the op on `operands`."""
     result = scaled(node, x, scale, shift)
-    if result is None:
-        raise UnsupportedError(
-            f"{node.kind} of a tensor {list(x.shape)} and a constant {list(constant.shape)}",
-            reason="constant operand",
-            remedy="one number, or one for each channel, is supported",
-        )
-    return result
+    return _computed(node, operands) if result is None else result
 
 
 def _shifted(node: NodeReader, x: Tensor, constant: Array) -> Tensor:
-    return _affine(node, x, np.array(1.0), constant, constant)
+    return _affine(node, x, np.array(1.0), constant, [x, node.constant_tensor(constant)])
 
 
 def _limited(node: NodeReader, x: Tensor, constant: Array) -> Tensor:
-    if constant.size != 1:
-        raise UnsupportedError(f"{node.kind} with a constant {list(constant.shape)}", reason="constant operand")
+    if constant.size != 1 or constant.ndim > x.rank or np.isnan(constant).any():
+        return _computed(node, [x, node.constant_tensor(constant)])
     limit = float(constant.reshape(()))
     low, high = (limit, FLOAT_MAX) if node.kind == "Max" else (-FLOAT_MAX, limit)
     return activated(node, x, Activation("relu") if (low, high) == (0.0, FLOAT_MAX) else Activation("clip", low, high))

@@ -1,12 +1,30 @@
-"""Batch normalisation at inference and local response normalisation."""
+"""Normalisations: batch normalisation at inference, by the input's own statistics, and local response."""
 
 from __future__ import annotations
 
+import math
+
+import numpy as np
+
 from cnngen.errors import ModelError
 from cnngen.frontends.onnx.handlers.registry import handles
+from cnngen.frontends.onnx.handlers.shape import reshaped
+from cnngen.frontends.onnx.handlers.windows import from_image, image_axes
 from cnngen.frontends.onnx.node import NodeReader, UnsupportedError
 from cnngen.frontends.onnx.values import Tensor
-from cnngen.ops import LRN, BatchNorm
+from cnngen.ir import Array
+from cnngen.ops import (
+    LRN,
+    Activate,
+    Activation,
+    Add,
+    BatchNorm,
+    GlobalPool2D,
+    GroupNorm,
+    InstanceNorm,
+    LayerNorm,
+    Sub,
+)
 
 ROLES = ("gamma", "beta", "mean", "variance")
 
@@ -43,3 +61,89 @@ def lrn(node: NodeReader) -> Tensor:
     if op.alpha < 0 or op.bias <= 0:
         raise UnsupportedError(f"LRN with alpha {op.alpha:g} and bias {op.bias:g}", reason="LRN of a negative base")
     return node.builder.tensor(node.add(op, node.last(x)), x.shape, "last")
+
+
+@handles("InstanceNormalization")
+def instance_norm(node: NodeReader) -> Tensor:
+    x, weights = node.tensor(0), _affine(node)
+    image_axes(node, x)
+    op = InstanceNorm(_epsilon(node), True, True)
+    return from_image(node, node.add(op, node.last(x), weights=weights), x.rank)
+
+
+@handles("GroupNormalization")
+def group_norm(node: NodeReader) -> Tensor:
+    """Before opset 21 there are a scale and a bias for each group, from there on for each channel."""
+    x, weights, groups = node.tensor(0), _affine(node), node.whole("num_groups", 0)
+    image_axes(node, x)
+    channels = x.shape[1]
+    if groups < 1 or channels % groups:
+        raise ModelError(f"num_groups is {groups}, the input has {channels} channels")
+    if node.version < 21:
+        weights = {role: np.repeat(array, channels // groups) for role, array in weights.items()}
+    op = GroupNorm(_epsilon(node), True, True, groups=groups)
+    return from_image(node, node.add(op, node.last(x), weights=weights), x.rank)
+
+
+@handles("LayerNormalization")
+def layer_norm(node: NodeReader) -> list[Tensor]:
+    """Over the axes from `axis` on, as one; mean and reciprocal deviation where they are asked for."""
+    x = node.tensor(0)
+    axis, epsilon = node.axis(node.whole("axis", -1), x.rank), _epsilon(node)
+    before, behind = x.shape[:axis], x.shape[axis:]
+    weights = {"gamma": _trailing(node, 1, behind)}
+    if node.has(2):
+        weights["beta"] = _trailing(node, 2, behind)
+    op = LayerNorm(epsilon, True, "beta" in weights)
+    if axis == x.rank - 1 and x.rank > 1:
+        result = node.builder.tensor(node.add(op, node.plain(x), weights=weights), x.shape, "plain")
+    else:
+        flat = reshaped(node, x, (math.prod(before), math.prod(behind)), "/flat")
+        name = node.add(op, node.plain(flat), weights=weights, suffix="/rows")
+        result = reshaped(node, node.builder.tensor(name, flat.shape, "plain"), x.shape)
+    outputs = [result]
+    if any(node.proto.output[1:]):
+        outputs += _statistics(node, x, axis, epsilon)
+    return outputs[: len(node.proto.output)]
+
+
+def _statistics(node: NodeReader, x: Tensor, axis: int, epsilon: float) -> list[Tensor]:
+    """Mean and ``1 / sqrt(variance + epsilon)`` of the rows, as an image of one channel: (rows, 1, elements, 1)."""
+    rows, elements = math.prod(x.shape[:axis]), math.prod(x.shape[axis:])
+    image = node.plain(reshaped(node, x, (rows, 1, elements, 1), "/image"))
+    mean = node.add(GlobalPool2D("avg"), image, suffix="/mean")
+    centred = node.add(Sub(), image, mean, suffix="/centred")
+    square = node.add(Activate(Activation("square")), centred, suffix="/square")
+    variance = node.add(GlobalPool2D("avg"), square, suffix="/variance")
+    small = node.plain(node.constant_tensor(np.array(epsilon, np.float32)))
+    shifted = node.add(Add(), variance, small, suffix="/shifted")
+    deviation = node.add(Activate(Activation("pow", -0.5)), shifted, suffix="/reciprocal")
+    shape = (*x.shape[:axis], *(1,) * (x.rank - axis))
+    return [
+        reshaped(node, node.builder.tensor(name, (rows, 1, 1, 1), "plain"), shape, f"/output{number}")
+        for number, name in enumerate((mean, deviation), 1)
+    ]
+
+
+def _trailing(node: NodeReader, index: int, shape: tuple[int, ...]) -> Array:
+    """A parameter, broadcast to the axes that are normalised, as a vector."""
+    array = node.weight(index)
+    try:
+        return np.ascontiguousarray(np.broadcast_to(array, shape)).reshape(-1)
+    except ValueError:
+        raise ModelError(f"a parameter of shape {list(array.shape)} does not fit the axes {list(shape)}") from None
+
+
+def _affine(node: NodeReader) -> dict[str, Array]:
+    weights = {"gamma": node.weight(1), "beta": node.weight(2)}
+    for role, array in weights.items():
+        if array.ndim != 1:
+            raise ModelError(f"the {role} has the shape {list(array.shape)}")
+    return weights
+
+
+def _epsilon(node: NodeReader) -> float:
+    epsilon = node.number("epsilon", 1e-5)
+    if epsilon < 0:
+        raise ModelError(f"epsilon is {epsilon:g}")
+    return epsilon

@@ -1,19 +1,19 @@
-"""Pad along height, width and channels."""
+"""Pad along any axes."""
 
 from __future__ import annotations
 
-from typing import cast, get_args
+import math
+from typing import Literal, cast
 
 from cnngen.errors import ModelError
 from cnngen.frontends.onnx.handlers.registry import handles
-from cnngen.frontends.onnx.handlers.shape import axes_of
-from cnngen.frontends.onnx.handlers.windows import from_image
+from cnngen.frontends.onnx.handlers.shape import axes_of, reshaped
 from cnngen.frontends.onnx.node import NodeReader, UnsupportedError
 from cnngen.frontends.onnx.values import Tensor
 from cnngen.ops import Pad
-from cnngen.ops.pad import PadMode
 
-MODES = get_args(PadMode)
+Mode = Literal["constant", "reflect", "edge", "wrap"]
+MODES = ("constant", "reflect", "edge", "wrap")
 
 
 @handles("Pad")
@@ -30,13 +30,27 @@ def pad(node: NodeReader) -> Tensor:
     value = node.number("value", 0.0) if node.version < 11 else 0.0
     if node.version >= 11 and node.has(2):
         value = float(node.weight(2).reshape(-1)[0])
-    if x.rank not in (3, 4) or begin[0] or end[0]:
-        raise UnsupportedError(f"Pad by {list(begin)} and {list(end)}", reason="padding of other axes")
-    if max(*begin, *end) >= 2**31 or min(*begin, *end) <= -(2**31):
-        raise ModelError(f"Pad by {list(begin)} and {list(end)}")
-    top, bottom = (0, 0) if x.rank == 3 else (begin[2], end[2])
-    op = Pad((top, bottom, begin[-1], end[-1]), cast(PadMode, mode), value, (begin[1], end[1]))
-    return from_image(node, node.add(op, node.last(x)), x.rank)
+    shape = tuple(b + size + e for b, size, e in zip(begin, x.shape, end, strict=True))
+    if min(shape) < 1:
+        raise UnsupportedError(f"Pad leaves nothing of {list(x.shape)}", reason="empty tensors")
+    if x.rank in (3, 4) and not begin[0] and not end[0] and (mode == "constant" or not (begin[1] or end[1])):
+        top, bottom, left, right = (begin[2], end[2], begin[-1], end[-1]) if x.rank == 4 else (0, 0, begin[2], end[2])
+        op = Pad((top, bottom, left, right), cast(Mode, mode), value, (begin[1], end[1]))
+        return node.builder.tensor(node.add(op, node.last(x)), shape, "last")
+    return _as_image(node, x, begin, end, mode, value)
+
+
+def _as_image(node: NodeReader, x: Tensor, begin: list[int], end: list[int], mode: str, value: float) -> Tensor:
+    """Axis by axis, each as the height of an image."""
+    for axis in [axis for axis in range(x.rank) if begin[axis] or end[axis]]:
+        size, inner = x.shape[axis], math.prod(x.shape[axis + 1 :])
+        image = reshaped(node, x, (math.prod(x.shape[:axis]), size, 1, inner), f"/image{axis}")
+        op = Pad((begin[axis], end[axis], 0, 0), cast(Mode, mode), value)
+        name = node.add(op, node.plain(image), suffix=f"/axis{axis}")
+        wide = node.builder.tensor(name, node.builder.types[name].shape, "plain")
+        grown = size + begin[axis] + end[axis]
+        x = reshaped(node, wide, (*x.shape[:axis], grown, *x.shape[axis + 1 :]), f"/padded{axis}")
+    return x
 
 
 def _sides(node: NodeReader, x: Tensor) -> tuple[list[int], list[int]]:

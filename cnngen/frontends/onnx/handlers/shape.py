@@ -8,9 +8,9 @@ import numpy as np
 
 from cnngen.errors import ModelError
 from cnngen.frontends.onnx.handlers.registry import handles
-from cnngen.frontends.onnx.node import NodeReader, UnsupportedError
-from cnngen.frontends.onnx.values import Form, Shape, Tensor, Value
-from cnngen.ops import Concat, Flatten, Reshape, Transpose
+from cnngen.frontends.onnx.node import NodeReader
+from cnngen.frontends.onnx.values import Form, Shape, Tensor, Value, position
+from cnngen.ops import Concat, Flatten, Op, Reshape, Transpose
 
 POSITION = {0: 0, 1: 3, 2: 1, 3: 2}
 """Where ONNX's axes of an image are with its channels last."""
@@ -23,22 +23,24 @@ def reshaped(node: NodeReader, x: Tensor, shape: Shape, suffix: str = "") -> Ten
         return x
     if math.prod(shape) != math.prod(x.shape):
         raise ModelError(f"{node.kind} of {list(x.shape)} to {list(shape)}, which has another number of elements")
-    same_batch = bool(shape) and bool(x.shape) and shape[0] == x.shape[0]
-    if same_batch and len(shape) == 2 and x.rank in (2, 3, 4):
-        form, name = node.same_form(x)
-        op = Flatten("chw" if form == "last" else "hwc")
-        return node.builder.tensor(node.add(op, name, suffix=suffix), shape, "plain")
-    if same_batch and len(shape) == 4 and x.rank in (2, 4):
+    if x.array is not None:
+        return Tensor(shape, array=x.array.reshape(shape))
+    if not (shape and x.shape and shape[0] == x.shape[0]):  # the batch changes, too
+        name = node.add(Reshape(shape, whole=True), node.plain(x), suffix=suffix)
+        return node.builder.tensor(name, shape, "plain")
+    if len(shape) == 2 and x.rank > 1:
+        # Passes permute the weights of dense layers behind it.
+        form, name = node.same_form(x) if x.rank in (3, 4) else ("plain", node.plain(x))
+        flat = Flatten("chw" if form == "last" else "hwc")
+        return node.builder.tensor(node.add(flat, name, suffix=suffix), shape, "plain")
+    images = x.rank in (3, 4) and "last" in x.forms
+    if len(shape) == 4 and (images or (x.rank == 2 and "last" in x.forms)):
         _, channels, height, width = shape
-        if "last" in x.forms:
-            image = Reshape((height, width, channels), "chw")
-            return node.builder.tensor(node.add(image, node.last(x), suffix=suffix), shape, "last")
-        moved = Reshape((channels, height, width), "hwc")
-        return node.builder.tensor(node.add(moved, node.plain(x), suffix=suffix), shape, "plain")
-    raise UnsupportedError(
-        f"{node.kind} of {list(x.shape)} to {list(shape)}",
-        reason="reshape of the batch, or to another rank than 2 or 4",
-    )
+        image = Reshape((height, width, channels), "chw")
+        return node.builder.tensor(node.add(image, node.last(x), suffix=suffix), shape, "last")
+    moved = Reshape(shape[1:], "chw") if images else Reshape(shape[1:])
+    name = node.last(x) if images else node.plain(x)
+    return node.builder.tensor(node.add(moved, name, suffix=suffix), shape, "plain")
 
 
 @handles("Flatten")
@@ -109,13 +111,13 @@ def transpose(node: NodeReader) -> Tensor:
         return x
     if x.rank == 4:
         return _transposed_image(node, x, perm, shape)
-    if perm[0] != 0 or x.rank < 2:
-        raise UnsupportedError(f"Transpose by {list(perm)} moves the batch", reason="transpose of the batch")
     return node.builder.tensor(node.add(Transpose(perm), node.plain(x)), shape, "plain")
 
 
 def _transposed_image(node: NodeReader, x: Tensor, perm: tuple[int, ...], shape: Shape) -> Tensor:
     """Nothing is moved where the result lies in memory already, in one form or the other."""
+    if not x.forms:
+        node.plain(x)
     choices: list[tuple[Form, Form, tuple[int, ...]]] = []
     for source in sorted(x.forms):
         by_axis = tuple(POSITION[axis] if source == "last" else axis for axis in perm)
@@ -125,9 +127,20 @@ def _transposed_image(node: NodeReader, x: Tensor, perm: tuple[int, ...], shape:
         if axes == (0, 1, 2, 3):
             return node.builder.tensor(x.forms[source], shape, target)
     source, target, axes = choices[0]
-    if axes[0] != 0:
-        raise UnsupportedError(f"Transpose by {list(perm)} moves the batch", reason="transpose of the batch")
     return node.builder.tensor(node.add(Transpose(axes), x.forms[source]), shape, target)
+
+
+def along_last(node: NodeReader, x: Tensor, axis: int, op: Op) -> Tensor:
+    """What `op`, which works along the last axis and keeps the shape, does along `axis`."""
+    if axis == 1 and x.rank != 2:
+        return node.builder.tensor(node.add(op, node.last(x)), x.shape, "last")
+    if axis == x.rank - 1:
+        return node.builder.tensor(node.add(op, node.plain(x)), x.shape, "plain")
+    order = (*(other for other in range(x.rank) if other != axis), axis)
+    back = tuple(order.index(other) for other in range(x.rank))
+    name = node.add(Transpose(order), node.plain(x), suffix="/moved")
+    name = node.add(Transpose(back), node.add(op, name, suffix="/last"))
+    return node.builder.tensor(name, x.shape, "plain")
 
 
 @handles("Concat")
@@ -143,12 +156,10 @@ def concat(node: NodeReader) -> Tensor:
     if len(tensors) == 1:
         return tensors[0]
     shape = (*tensors[0].shape[:axis], sum(tensor.shape[axis] for tensor in tensors), *tensors[0].shape[axis + 1 :])
-    if axis == 1 and rank in (2, 4):
-        name = node.add(Concat(), *(node.last(tensor) for tensor in tensors))
-        return node.builder.tensor(name, shape, "last")
-    if axis == rank - 1 and rank in (2, 4):
-        return node.builder.tensor(node.add(Concat(), *(node.plain(t) for t in tensors)), shape, "plain")
-    raise UnsupportedError(f"Concat along axis {axis} of rank {rank}", reason="concat along another axis")
+    form: Form = "last" if rank < 3 or any("last" in tensor.forms for tensor in tensors) else "plain"
+    names = [node.builder.form(tensor, form) for tensor in tensors]
+    op = Concat.along(position(axis, rank, form), node.builder.types[names[0]])
+    return node.builder.tensor(node.add(op, *names), shape, form)
 
 
 @handles("Shape")
