@@ -139,7 +139,7 @@ def main() -> int:
         "memory": lambda: library.read_all(out, pointer, MEMORY_FLOATS),
     }
     for layer in LAYERS:
-        net = cnngen.compile(layer.graph(), isa=args.isa, threads=1)
+        net = cnngen.compile(layer.graph(), isa=args.isa, threads=1, numerics="reproducible")
         contenders[layer.title] = net.stepper("conv")
     timings = common.interleave(contenders, slices=args.slices)
 
