@@ -76,7 +76,7 @@ def spec_weights(graph: Graph) -> dict[str, Array]:
     unfused = _unfused(graph)
     border = _Border.of(unfused)
     return {
-        f"{node.name}.{role}": np.ascontiguousarray(stored(node.op, role, array, border.format), np.float32)
+        f"{node.name}.{role}": np.asarray(stored(node.op, role, array, border.format), np.float32, order="C")
         for node in unfused.nodes
         for role, array in node.weights.items()
     }

@@ -92,7 +92,7 @@ def attach(graph: Graph, arrays: Mapping[str, Array]) -> Graph:
     for node in graph.nodes:
         weights = {}
         for role in node.op.weight_shapes(graph.input_types(node)):
-            weights[role] = np.ascontiguousarray(arrays[f"{node.name}.{role}"], np.float32)
+            weights[role] = np.asarray(arrays[f"{node.name}.{role}"], np.float32, order="C")
             weights[role].flags.writeable = False
         nodes.append(replace(node, weights=MappingProxyType(weights)))
     return replace(graph, nodes=tuple(nodes))
@@ -103,7 +103,7 @@ def _read(file: WeightFile, name: str, needed: tuple[Node, str, Shape], source_f
     stored = file.tensors[name].shape
     layout = next(layout for layout in layouts(node.op, role, shape, source_format) if layout.shape == stored)
     with np.errstate(over="ignore"):  # what becomes infinite is reported with the values
-        return np.ascontiguousarray(layout.convert(file.read(name)), np.float32)
+        return np.asarray(layout.convert(file.read(name)), np.float32, order="C")
 
 
 def _verify_contents(file: WeightFile, needed: Needed, source_format: Format, convert: bool) -> None:

@@ -48,6 +48,8 @@ class MatMul(Op):
         first, second = (tensor.shape for tensor in inputs)
         if constant[0]:
             return rank > 2 and len(second) == rank and (len(first) < rank or first[0] == 1)
+        if constant[1] and len(second) == 1:
+            return rank > 0
         if constant[1]:
             return rank == len(first) > 1 and (len(second) < max(rank, 3) or second[0] == 1)
         return rank > 2 and len(first) == len(second) == rank

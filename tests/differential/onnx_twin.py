@@ -131,7 +131,7 @@ class _Builder:
         return output
 
     def constant(self, name: str, array: Array) -> str:
-        self.initializers.append(numpy_helper.from_array(np.ascontiguousarray(array, np.float32), name))
+        self.initializers.append(numpy_helper.from_array(np.asarray(array, np.float32, order="C"), name))
         return name
 
     def node(self, node: Node) -> None:
@@ -168,6 +168,8 @@ class _Builder:
                 self.activate(op.activation, inputs[0], out)
             case Elementwise():
                 kind = {"maximum": "Max", "minimum": "Min", "power": "Pow"}.get(op.kind, op.kind.capitalize())
+                if len(self.graph.types[out].shape) == 4:
+                    inputs = [self.aligned(name, out) for name in inputs]
                 result = inputs[0]
                 for position, other in enumerate(inputs[1:]):
                     result = self.emit(kind, [result, other], f"{out}/result{position}")
@@ -319,6 +321,15 @@ class _Builder:
         if len(self.graph.types[name].shape) != 4:
             return name
         return self.emit("Transpose", [name], f"{out}/{name}/nhwc", perm=TO_NHWC)
+
+    def aligned(self, name: str, out: str) -> str:
+        """A tensor that arithmetic aligns with the last axes of an image, as an image."""
+        shape = self.graph.types[name].shape
+        if len(shape) == 4:
+            return name
+        sizes = self.integers(f"{out}/{name}/shape", [1] * (4 - len(shape)) + list(shape))
+        image = self.emit("Reshape", [name, sizes], f"{out}/{name}/image")
+        return self.emit("Transpose", [image], f"{out}/{name}/nchw", perm=TO_NCHW)
 
     def integers(self, name: str, values: tuple[int, ...] | list[int]) -> str:
         self.initializers.append(numpy_helper.from_array(np.array(values, np.int64), name))

@@ -8,8 +8,8 @@ from typing import Any
 from hypothesis import strategies as st
 
 from cnngen.ir import TensorType
+from tests.fuzz.choices import Draw, one_in, pick
 from tests.fuzz.document import Expression, Layer
-from tests.fuzz.fields import Draw, one_in, pick
 
 
 @dataclass(frozen=True)
@@ -91,11 +91,11 @@ def _parametrised(draw: Draw, key: str, value: Any, values: dict[str, Any], cons
             (value, "${p}"),
             (value - 1, "${p} + 1"),
             (2 * value, "${p} // 2"),
-            (value + 3, "max(${p} - 3, 0)"),
             (3, f"{value} if ${{p}} == 3 else 1"),
             (value, "min(${p}, 1000) * 1"),
         ]
         forms += [(value // 2, "${p} * 2")] if value % 2 == 0 else []
+        forms += [(value + 3, "max(${p} - 3, 0)")] if value >= 0 else []
         name, known = next(iter(constants.items()))
         forms += [(value - known, f"${name} + ${{p}}")]
         argument, form = pick(draw, *forms)

@@ -135,7 +135,7 @@ def _situations(document: Document, graph: Graph) -> Iterator[str]:
 
 def _node_situations(node: Node, graph: Graph, producers: dict[str, Node]) -> Iterator[str]:
     op, types = node.op, graph.input_types(node)
-    shape = types[0].shape
+    shape = types[0].shape if types else ()
     if len(shape) == 4:
         _, height, width, channels = shape
         if height == width == 1:

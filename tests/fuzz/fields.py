@@ -18,32 +18,8 @@ from cnngen.frontends.elementary import ELEMENTARY
 from cnngen.ir import TensorType
 from cnngen.ops.conv2d import same_padding
 from cnngen.ops.resampling import AspectRatio, Coordinates, ResizeMode, Rounding
-
-Draw = st.DrawFn
-Fields = dict[str, Any]
-
-CHANNELS = (1, 3, 2, 5, 8, 4, 7, 9, 16, 17, 15, 12, 31, 33, 24, 32)
-"""Below, at and above every number of vector lanes."""
-MAX_ELEMENTS = 3000
-"""Of one image of one tensor."""
-MAX_MACS = 100_000
-MAX_KERNEL = 5
-"""Beside kernels as large as the input."""
-
-
-def one_in(draw: Draw, count: int) -> bool:
-    """True once in so many times; shrinks to False."""
-    return draw(st.integers(0, count - 1)) == count - 1
-
-
-def pick(draw: Draw, *values: Any) -> Any:
-    return draw(st.sampled_from(values))
-
-
-def optional(draw: Draw, fields: Fields, name: str, draw_value: Callable[[], Any], *, odds: int = 2) -> None:
-    """Give the field `name` once in `odds` times; otherwise the default stands."""
-    if one_in(draw, odds):
-        fields[name] = draw_value()
+from tests.fuzz.axis_fields import AXIS_FIELDS, divisors
+from tests.fuzz.choices import CHANNELS, MAX_ELEMENTS, MAX_KERNEL, MAX_MACS, Draw, Fields, one_in, optional, pick
 
 
 def pair(draw: Draw, height: int, width: int) -> int | list[int]:
@@ -387,7 +363,7 @@ def space_to_depth(draw: Draw, x: TensorType) -> Fields:
 
 
 def channel_shuffle(draw: Draw, x: TensorType) -> Fields:
-    return {"groups": pick(draw, *_divisors(x.shape[3]))}
+    return {"groups": pick(draw, *divisors(x.shape[3]))}
 
 
 def crop(draw: Draw, x: TensorType) -> Fields:
@@ -445,7 +421,7 @@ def statistics_norm(draw: Draw, x: TensorType) -> Fields:
 
 
 def group_norm(draw: Draw, x: TensorType) -> Fields:
-    return {"groups": pick(draw, *_divisors(x.shape[-1])), **statistics_norm(draw, x)}
+    return {"groups": pick(draw, *divisors(x.shape[-1])), **statistics_norm(draw, x)}
 
 
 def layer_norm(draw: Draw, x: TensorType) -> Fields:
@@ -476,16 +452,17 @@ def flatten(draw: Draw, x: TensorType) -> Fields:
 
 def reshape(draw: Draw, x: TensorType) -> Fields:
     elements = math.prod(x.shape[1:])
-    first = pick(draw, *_divisors(elements))
-    second = pick(draw, *_divisors(elements // first))
-    sizes = [first, second, elements // first // second] if draw(st.booleans()) else [elements]
+    sizes = []
+    for _ in range(pick(draw, 2, 2, 0, 1, 3)):
+        sizes.append(pick(draw, *divisors(elements // math.prod(sizes))))
+    sizes.append(elements // math.prod(sizes))
+    if one_in(draw, 5):
+        return {"shape": [-1, *sizes], "batch": False}
     if one_in(draw, 3):
         sizes[draw(st.integers(0, len(sizes) - 1))] = -1
-    return {"shape": sizes, **flatten(draw, x)}
-
-
-def _divisors(number: int) -> list[int]:
-    return [divisor for divisor in range(1, number + 1) if number % divisor == 0]
+    fields: Fields = {"shape": sizes, **flatten(draw, x)}
+    optional(draw, fields, "batch", lambda: True, odds=6)
+    return fields
 
 
 def dropout(draw: Draw, x: TensorType) -> Fields:
@@ -528,7 +505,7 @@ FIELDS: dict[str, Callable[[Draw, TensorType], Fields]] = {
     "dropout": dropout,
     "prelu": nothing,
     **dict.fromkeys(("add", "mul", "maximum", "minimum", "sub", "div", "power"), elementwise),
-    "concat": nothing,
+    **AXIS_FIELDS,
     **{kind: (lambda draw, x, kind=kind: function_fields(draw, kind)) for kind in ACTIVATIONS},
     **{kind: (lambda draw, x, kind=kind: elementary_fields(draw, kind)) for kind in ELEMENTARY},
 }

@@ -11,26 +11,19 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from hypothesis import strategies as st
 
 from cnngen.frontends.layers import LAYERS, Options
 from cnngen.ir import TensorType
+from cnngen.ops import Reduction
+from tests.fuzz.axis_fields import AXIS_FIELDS, number_of, takes
 from tests.fuzz.blocks import Blocks
+from tests.fuzz.choices import CHANNELS, MAX_ELEMENTS, MAX_MACS, Draw, Fields, one_in, pick
 from tests.fuzz.document import Document, Layer
-from tests.fuzz.fields import (
-    FEATURES_ONLY,
-    FIELDS,
-    IMAGES_ONLY,
-    MAX_ELEMENTS,
-    Draw,
-    Fields,
-    matching_conv2d,
-    one_in,
-    pick,
-)
+from tests.fuzz.fields import FEATURES_ONLY, FIELDS, IMAGES_ONLY, elementwise, matching_conv2d
 
 MAX_LAYERS = 12
 USUAL = (
@@ -52,17 +45,29 @@ SIDES = (1, 4, 2, 3, 5, 6, 7, 8, 9, 11)
 IMAGE_CHANNELS = (1, 3, 2, 4, 5, 8, 16, 17, 9)
 NAMES = ("größe", "a b", "no", "-1", "*/ x", "end/", "input_1", "1e3", "x: y", "$f", "conv2d_1", "#", "q'\"")
 """Names that YAML, C or the default names could take for something else."""
-STEEP = frozenset({"exp", "log", "sqrt", "reciprocal", "pow", "square"})
+STEEP = frozenset(
+    {"exp", "log", "sqrt", "reciprocal", "pow", "square", "reduce_prod", "reduce_log_sum", "reduce_sum_square"}
+)
 """Functions that overflow, or have no useful bound end to end, but on positive and moderate numbers."""
-SEVERAL = frozenset(kind for kind, layer in LAYERS.items() if layer.arity is None)
+SEVERAL = frozenset(kind for kind, layer in LAYERS.items() if layer.arity is None) - {"matmul"}
+EXACT = AXIS_FIELDS.keys() - {f"reduce_{name}" for name in get_args(Reduction)} - {"matmul"} | {
+    *("flatten", "reshape", "dropout", "channel_shuffle", "depth_to_space", "space_to_depth", "crop"),
+    *("max_pool", "global_max_pool", "reduce_max", "reduce_min", "relu", "abs", "neg"),
+}
+"""Kinds that round nothing."""
+OF_EXACT = frozenset({"arg_max", "arg_min"})
+"""Kinds whose results jump where two elements swap places: of rounded ones they have no useful bound end to end."""
+BACK = ("flatten", "flatten", "reshape", "reshape")
+"""Kinds that are drawn more often for tensors that are neither images nor features: few others take these."""
 
 
 @dataclass
 class Tensor:
-    """What a layer can read: its name in the spec and its type for one image."""
+    """What a layer can read: its name in the spec, its type for one image, and whether no layer rounded it."""
 
     name: str
     type: TensorType
+    exact: bool = False
 
 
 @dataclass
@@ -80,12 +85,15 @@ class Net:
     chained: bool = True
     """Whether a layer without `inputs` reads the last tensor: not in front of the first of several inputs."""
 
-    def infer(self, kind: str, fields: Fields, inputs: Sequence[TensorType]) -> TensorType:
-        """The type of the output; a `ShapeError` here says that generator and compiler disagree on what is valid."""
+    def infer(self, kind: str, fields: Fields, inputs: Sequence[TensorType]) -> list[TensorType]:
+        """The types of the outputs; a `ShapeError` here says that generator and compiler disagree on what is valid."""
         layer = LAYERS[kind].model_validate(fields)
-        op = layer.lower(list(inputs), self.options)
-        op.weight_shapes(list(inputs))
-        return op.infer(list(inputs))
+        types = []
+        lowered = layer.lower(list(inputs), self.options)
+        for op in lowered if isinstance(lowered, list) else [lowered]:
+            op.weight_shapes(list(inputs))
+            types.append(op.infer(list(inputs)))
+        return types
 
     def default_name(self, kind: str) -> str:
         """The name that a layer without one gets: the first `<kind>_<number>` that nobody has."""
@@ -117,7 +125,7 @@ def documents(draw: Draw, kinds: tuple[str, ...] = tuple(FIELDS)) -> Document:
     stated = {} if layout == "hwc" and not one_in(draw, 3) else {"layout": layout}
     written = {name: {"shape": list(_outer(shape, layout)), **stated} for name, shape in inputs.items()}
     spec["input"] = written["input"] if list(inputs) == ["input"] else written
-    tensors = [Tensor(name, TensorType((1, *shape))) for name, shape in inputs.items()]
+    tensors = [Tensor(name, TensorType((1, *shape)), True) for name, shape in inputs.items()]
     net = Net(Options("chw" if order == "chw" else "hwc", layout), tensors, Blocks(), chained=len(inputs) == 1)
     net.names |= set(inputs)
     first = len(tensors)
@@ -162,12 +170,12 @@ def _source(draw: Draw, tensors: Sequence[Tensor]) -> Tensor:
     return tensors[-1 - back]
 
 
-def _joined(draw: Draw, net: Net, kind: str, first: Tensor) -> list[Tensor]:
-    """`first`, and what `kind` can join with it: channels of images of one size, or sizes that broadcast."""
+def _joined(draw: Draw, net: Net, kind: str, first: Tensor, axis: int) -> list[Tensor]:
+    """`first`, and what `kind` can join with it: sizes that are alike but along `axis`, or that broadcast."""
     inputs, shape = [first], first.type.shape
     for _ in range(1 if kind in ("sub", "div", "power") else draw(st.integers(1, 3))):
         if kind == "concat":
-            fits = [tensor for tensor in reversed(net.tensors) if tensor.type.shape[:-1] == shape[:-1]]
+            fits = [tensor for tensor in reversed(net.tensors) if _beside(tensor.type.shape, shape, axis)]
         else:
             fits = [tensor for tensor in reversed(net.tensors) if _broadcasts(tensor.type.shape, shape)]
         inputs.append(pick(draw, *(tensor for tensor in fits if tensor is not first), first))
@@ -200,7 +208,7 @@ def _branches(draw: Draw, net: Net, source: Tensor) -> None:
         ends.append(source if kind is None else net.tensors[-1])
     alike = all(end.type == ends[0].type for end in ends)
     kind = "add" if alike and draw(st.booleans()) else "concat"
-    _append(draw, net, kind, FIELDS[kind](draw, ends[0].type), ends, plain=True)
+    _append(draw, net, kind, elementwise(draw, ends[0].type) if kind == "add" else {}, ends, plain=True)
 
 
 def _gate(draw: Draw, net: Net, source: Tensor) -> Tensor:
@@ -216,6 +224,60 @@ def _broadcasts(a: tuple[int, ...], b: tuple[int, ...]) -> bool:
     return len(a) == len(b) and all(i == j or 1 in (i, j) for i, j in zip(a, b, strict=True))
 
 
+def _beside(a: tuple[int, ...], b: tuple[int, ...], axis: int) -> bool:
+    """Whether two tensors can be joined along `axis`."""
+    return len(a) == len(b) and all(i == j for number, (i, j) in enumerate(zip(a, b, strict=True)) if number != axis)
+
+
+def _constant(draw: Draw, net: Net, shape: list[int]) -> Tensor:
+    """A `constant` of this shape, which is nobody's default input."""
+    fields: Fields = {"shape": shape}
+    (output,) = net.infer("constant", fields, [])
+    if one_in(draw, 3):
+        fields = {"name": f"l{len(net.entries)}", **fields}
+    name = str(fields.get("name") or net.default_name("constant"))
+    net.names.add(name)
+    net.entries.append({"constant": fields})
+    net.drawn.append(Layer("constant", fields))
+    return Tensor(name, output)
+
+
+def _with_constant(draw: Draw, net: Net, source: Tensor) -> None:
+    """Arithmetic on `source` and a constant."""
+    kind = pick(draw, "add", "mul", "maximum", "sub", "minimum")
+    inputs = [source, _constant(draw, net, FIELDS["constant"](draw, source.type)["shape"])]
+    if one_in(draw, 3):
+        inputs.reverse()
+    # Plain: left out, it would leave its first input, and a constant has no batch.
+    _append(draw, net, kind, FIELDS[kind](draw, source.type), inputs, plain=True)
+
+
+def _matmul(draw: Draw, net: Net, source: Tensor) -> None:
+    """`source` times a constant or its own transpose, on either side; images keep their batch in front."""
+    *front, rows, columns = source.type.shape
+    rank = len(source.type.shape)
+    most = MAX_ELEMENTS // (math.prod(front) * max(rows, columns))
+    forms = ["constant"]
+    if rank > 2:
+        forms += ["constant first", "vector"]
+        if math.prod(front) * rows * columns * max(rows, columns) <= MAX_MACS and max(rows, columns) <= most:
+            forms += ["transpose", "transpose first"]
+    form = pick(draw, *forms)
+    size = pick(draw, *(count for count in CHANNELS if count <= max(most, 1)))
+    if form == "constant":
+        inputs = [source, _constant(draw, net, [columns, size])]
+    elif form == "vector":
+        inputs = [source, _constant(draw, net, [columns])]
+    elif form == "constant first":
+        inputs = [_constant(draw, net, [size, rows]), source]
+    else:
+        axes = [*range(rank - 2), rank - 1, rank - 2]
+        gate = _gate(draw, net, source)  # products of a tensor with itself grow
+        _append(draw, net, "transpose", {"axes": axes}, [gate], plain=True)
+        inputs = [source, net.tensors[-1]] if form == "transpose" else [net.tensors[-1], source]
+    _append(draw, net, "matmul", {}, inputs, plain=True)
+
+
 @st.composite
 def _step(draw: Draw, net: Net, kinds: tuple[str, ...], last: bool = False) -> bool:
     """One layer or block more; False where the network ends here."""
@@ -227,7 +289,7 @@ def _step(draw: Draw, net: Net, kinds: tuple[str, ...], last: bool = False) -> b
     matched = [
         tensor
         for tensor in net.tensors
-        if len(source.type.shape) == 4 and tensor.type.shape[:3] == source.type.shape[:3]
+        if len(source.type.shape) == len(tensor.type.shape) == 4 and tensor.type.shape[:3] == source.type.shape[:3]
     ]
     if matched and "conv2d" in kinds and one_in(draw, 6):
         fields = matching_conv2d(draw, source.type, pick(draw, *(tensor.type.shape[3] for tensor in matched)))
@@ -236,29 +298,42 @@ def _step(draw: Draw, net: Net, kinds: tuple[str, ...], last: bool = False) -> b
     if len(source.type.shape) == 4 and {"conv2d", "max_pool", "concat", "add"} <= {*kinds} and one_in(draw, 8):
         _branches(draw, net, source)
         return True
-    kind = pick(draw, *_possible(kinds, source.type))
-    inputs = [source]
+    possible = _possible(kinds, source)
+    moves = [kind for kind in possible if kind in AXIS_FIELDS]
+    kind = pick(draw, *(moves if moves and one_in(draw, 4) else possible))
+    if kind in ("constant", "matmul"):
+        (_with_constant if kind == "constant" else _matmul)(draw, net, source)
+        return True
+    inputs, fields = [source], None
     if kind in STEEP:
         inputs = [_gate(draw, net, source)]
     if kind in SEVERAL:
-        inputs = _joined(draw, net, kind, source)
+        fields = FIELDS[kind](draw, source.type)
+        inputs = _joined(draw, net, kind, source, number_of(source.type, fields.get("axis", -1)))
         if len(inputs) < 2:
             return True
-    _append(draw, net, kind, FIELDS[kind](draw, inputs[0].type), inputs)
+    if fields is None:
+        fields = FIELDS[kind](draw, inputs[0].type)
+    _append(draw, net, kind, fields, inputs, plain=kind == "split")
     return True
 
 
-def _possible(kinds: Sequence[str], x: TensorType) -> list[str]:
+def _possible(kinds: Sequence[str], source: Tensor) -> list[str]:
     """Kinds that take such an input; the usual ones of a network stand several times."""
-    fits = [kind for kind in kinds if kind not in (FEATURES_ONLY if len(x.shape) == 4 else IMAGES_ONLY)]
-    usual = [kind for kind in USUAL if kind in fits]
+    x = source.type
+    rank = len(x.shape)
+    others = (FEATURES_ONLY if rank != 2 else frozenset()) | (IMAGES_ONLY if rank != 4 else frozenset())
+    fits = [
+        kind for kind in kinds if kind not in others and takes(kind, x) and not (kind in OF_EXACT and not source.exact)
+    ]
+    usual = [kind for kind in (USUAL if rank in (2, 4) else BACK) if kind in fits]
     return sorted(fits, key=list(kinds).index) + usual
 
 
 def _append(draw: Draw, net: Net, kind: str, fields: Fields, inputs: list[Tensor], *, plain: bool = False) -> None:
     """Add a layer, with the fields that every layer takes; a `plain` one is not left out or repeated."""
     types = [tensor.type for tensor in inputs]
-    output = net.infer(kind, fields, types)
+    output, *parts = net.infer(kind, fields, types)
     common: Fields = {}
     explicit = None
     if one_in(draw, 3):
@@ -290,12 +365,16 @@ def _append(draw: Draw, net: Net, kind: str, fields: Fields, inputs: list[Tensor
     if left_out:
         # The name stands for the input, and the next layer reads it.
         if inputs[0] is not net.tensors[-1]:
-            net.tensors.append(Tensor(inputs[0].name, inputs[0].type))
+            net.tensors.append(inputs[0])
         return
     for number in range(1, count + 1):
         name = net.default_name(kind) if explicit is None else explicit if repeat is None else f"{explicit}_{number}"
         net.names.add(name)
-    net.tensors.append(Tensor(explicit or name, output))
+    name, exact = explicit or name, kind in EXACT and all(tensor.exact for tensor in inputs)
+    if kind == "split":
+        net.tensors += [Tensor(f"{name}.{number}", part, exact) for number, part in reversed([*enumerate(parts, 1)])]
+        name = f"{name}.0"
+    net.tensors.append(Tensor(name, output, exact))
 
 
 def _repeats(net: Net, kind: str, fields: Fields, x: TensorType, y: TensorType) -> bool:
@@ -341,7 +420,7 @@ def _block(draw: Draw, net: Net, source: Tensor, kinds: tuple[str, ...]) -> bool
     net.drawn += [Layer("block", common), *block.layers * count]
     if not count:
         if source is not net.tensors[-1]:
-            net.tensors.append(Tensor(source.name, source.type))
+            net.tensors.append(source)
         return True
     for number in range(1, count + 1):
         name = (

@@ -17,7 +17,7 @@ from tests.fuzz.document import Document
 from tests.fuzz.fields import FIELDS
 
 SEED = 23
-NETWORKS = 325
+NETWORKS = 420
 
 
 @functools.cache
