@@ -171,7 +171,7 @@ def rounding_limits(
     limits = {}
     for name in graph.outputs:
         value = reference[name]
-        estimate = max(_relative(sample, value) for sample in perturbed[name])
+        estimate = max(relative_error(sample, value) for sample in perturbed[name])
         # Half a unit in the last place: the output is stored, also where a network only moves data and makes no error.
         limits[name] = (value, estimate, MARGIN * estimate + arithmetic.stored_roundoff)
     return limits
@@ -187,7 +187,7 @@ def _end_to_end(net: Verifiable, feed: dict[str, Array], seed: int) -> list[Outp
         actual = np.asarray(native, np.float64)
         top1, tie = _top1(actual, value) if batched(net.source_graph) else (None, None)
         images = len(value) if batched(net.source_graph) else 1
-        reports.append(OutputReport(name, _relative(actual, value), estimate, limit, images, top1, tie))
+        reports.append(OutputReport(name, relative_error(actual, value), estimate, limit, images, top1, tie))
     return reports
 
 
@@ -230,7 +230,7 @@ def _perturbed_reference(
     return clean, moved
 
 
-def _relative(actual: Array, value: Array) -> float:
+def relative_error(actual: Array, value: Array) -> float:
     """L2 norm of the difference over that of `value`; infinite where one is NaN and the other is not."""
     if actual.shape != value.shape:
         return float("inf")

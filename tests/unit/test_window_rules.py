@@ -166,8 +166,10 @@ def test_windows_that_are_not_refused_see_the_image() -> None:
         ("pad: {name: p, padding: 8, mode: reflect}", ["reflect padding 8 needs a height of at least 9", "at most 7"]),
         ("pad: {name: p, padding: [0, 0, 9, 0], mode: reflect}", ["needs a width of at least 10, not 8", "mode: edge"]),
         ("pad: {name: p, padding: same}", ["must be a whole number, not 'same'"]),
-        ("pad: {name: p, padding: 1, mode: wrap}", ["mode", "constant"]),
-        ("pad: {name: p, padding: -1}", ["at least 0"]),
+        ("pad: {name: p, padding: 1, mode: mirror}", ["mode", "constant"]),
+        ("pad: {name: p, padding: [-5, 5, 0, 0], mode: reflect}", ["a height of at least 6, not 3", "at most 2"]),
+        ("pad: {name: p, padding: -4}", ["cropping 8 leaves nothing of the height 8", "crop 7 at most"]),
+        ("pad: {name: p, padding: [1, 0, -8, 1]}", ["cropping 8 leaves nothing of the width 8", "crop 7 at most"]),
         ("upsample: {name: p, scale: 2, mode: cubic}", ["mode", "bilinear"]),
         ("upsample: {name: p, scale: 1.5, mode: bilinear}", ["whole number"]),
     ],
@@ -181,9 +183,12 @@ def test_pads_and_upsamplings_of_a_spec(tmp_path: Path) -> None:
         "pad: {padding: [1, 2], mode: reflect}",
         "pad: {padding: [1, 2, 3, 4], value: 0.5}",
         "upsample: {scale: [2, 3], mode: bilinear}",
+        "pad: {padding: [-20, 1, 0, -53], mode: wrap}",
+        "reshape: {shape: [7, 12]}",
     )
     graph = parse(tmp_path, network(*layers))
-    assert [graph.types[node.name].shape for node in graph.nodes] == [(1, 10, 12, 3), (1, 13, 19, 3), (1, 26, 57, 3)]
+    shapes = [graph.types[node.name].shape for node in graph.nodes]
+    assert shapes == [(1, 10, 12, 3), (1, 13, 19, 3), (1, 26, 57, 3), (1, 7, 4, 3), (1, 7, 12)]
 
 
 @pytest.mark.parametrize(
@@ -193,7 +198,7 @@ def test_pads_and_upsamplings_of_a_spec(tmp_path: Path) -> None:
         ("shape: [7, -1, 3]", ["21 elements together, do not divide the 192", "choose sizes that divide it"]),
         ("shape: [191]", ["191 features, the input has 192", "write 192 or -1"]),
         ("shape: [-1, -1, 3]", ["-1 more than once", "one size open"]),
-        ("shape: [8, 24]", ["write [features], or three sizes"]),
+        ("shape: [8, 23]", ["the shape 8x23 has 184 elements, the input 8x8x3 has 192", "write -1"]),
         ("shape: [8, 0, 3]", ["at least 1"]),
     ],
 )
