@@ -101,7 +101,7 @@ ACTIVATIONS = (
     *(Activation("pow", exponent) for exponent in (0.5, -0.5, 1.7, -0.3, 1e3, 1e-3)),
 )
 
-FUNCTIONS_OF_ONE = ("v_exp", "v_log", "v_expm1", "v_log1p", "v_normal_tail", "v_erf", "v_log_any")
+FUNCTIONS_OF_ONE = ("v_exp", "v_log", "v_expm1", "v_log1p", "v_normal_tail", "v_erf", "v_log_any", "v_abs")
 """Functions of vector_math.h beside the activations."""
 
 PREAMBLE = """#include <stddef.h>
@@ -209,7 +209,7 @@ def test_the_headers_define_one_vocabulary() -> None:
 
 
 def test_templates_use_nothing_but_the_vocabulary() -> None:
-    allowed = operations("scalar.h") | {"v_exp", "v_log", "v_log_any", "v_t"}
+    allowed = operations("scalar.h") | {"v_abs", "v_exp", "v_log", "v_log_any", "v_t"}
     for template in sorted((SIMD.parent).glob("*.j2")):
         used = set(re.findall(r"\bv_[a-z]\w*", template.read_text()))
         assert used <= allowed, template.name
@@ -474,6 +474,11 @@ def test_logarithm_of_denormals_zeros_and_negative_numbers(vocabulary: Vocabular
     ends = np.array([0.0, -0.0, -1e-45, -1.0, -np.inf, np.inf, np.nan, 1.0], np.float32)
     with np.errstate(all="ignore"):
         assert_same_bits(vocabulary("v_log_any", ends), np.log(ends.astype(np.float64)))
+
+
+def test_magnitudes_are_exact(vocabulary: Vocabulary) -> None:
+    """Of infinities, NaN and -0 too: a reduction tells by them whether its largest element is finite."""
+    assert_same_bits(vocabulary("v_abs", SPECIAL), np.abs(SPECIAL))
 
 
 def test_powers_of_special_values_are_those_of_c(vocabulary: Vocabulary) -> None:

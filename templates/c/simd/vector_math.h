@@ -110,7 +110,7 @@ static inline v_t v_pow(v_t x, v_t y)
     /* a magnitude of 1 stays 1 whatever y is */
     const v_t exponent = v_select_lt(v_abs(logarithm), least, v_zero(), v_mul(y, logarithm));
     const v_t size = v_exp(exponent);
-    /* distance of y from the nearest even number: 1 where it is odd, less where it is not whole, NaN where it is infinite */
+    /* distance of y from the nearest even number: 1 where odd, below 1 where not whole, NaN where infinite */
     const v_t odd = v_abs(v_sub(y, v_mul(v_set1(2.0f), v_round(v_mul(y, v_set1(0.5f))))));
     const v_t signed_size = v_select_lt(v_set1(0.99999994f), odd, v_mul(v_set1(-1.0f), size), size);
     v_t below = v_select_lt(odd, v_set1(1.0f), v_select_lt(v_zero(), odd, v_set1(NAN), size), signed_size);
