@@ -20,7 +20,9 @@ from cnngen.backends.cuda.plan import plan_graph
 from cnngen.backends.cuda.target import ARCHITECTURES, PRECISIONS, resolve
 from cnngen.ir import Graph
 from cnngen.ops import (
+    Activate,
     Activation,
+    Add,
     ChannelShuffle,
     Conv2D,
     Dense,
@@ -36,6 +38,7 @@ from cnngen.ops.resampling import Resampling
 from cnngen.passes import optimise
 from cnngen.resources import specs_folder
 from tests.differential.test_kernels import NETWORKS
+from tests.fuzz.check import guarded_run
 from tests.graphs import EXAMPLES, SAME3, Builder, feed
 from tests.verify_cuda import check, small
 
@@ -150,6 +153,22 @@ def test_an_input_that_is_an_output_is_stored_on_its_way(tmp_path: Path) -> None
 
 COMPILED = {"fp32": ("sm_75", "sm_120"), "tf32": ("sm_80", "sm_100"), "fp16": ("sm_75", "sm_86", "sm_89", "sm_90")}
 """Each architecture, and each precision on an old and a new one."""
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_arrays_of_the_caller_may_lie_anywhere(precision: str) -> None:
+    """The emulation refuses a vector at an address that its size does not divide: they are for the arena only."""
+    network = Builder((2, 3, 5, 8), name="anywhere")
+    network.add(Activate(Activation("relu")), "x", name="between")
+    network.add(Add(), "between", "x", name="sum")
+    network.add(Activate(Activation("abs")), "between", name="z")
+    graph = network.graph("sum", "z")
+    x = np.rint(feed(graph)["x"] * 8)
+    with cnngen.compile(graph, target="cuda-emulated", precision=precision) as net:
+        (total, z), complaints = guarded_run(net, [x])
+    assert not complaints
+    np.testing.assert_array_equal(total, np.maximum(x, 0) + x)
+    np.testing.assert_array_equal(z, np.maximum(x, 0))
 
 
 def test_every_architecture_is_compiled_for() -> None:

@@ -214,10 +214,7 @@ def _in_loops(
     numbers = [nest.counts[3]]
     for view, steps in zip((*reads, write), (*operands, out), strict=True):
         if steps[3]:
-            numbers += [
-                view.offset,
-                *(step for count, step in zip(nest.counts[:3], steps[:3], strict=True) if count > 1),
-            ]
+            numbers += _distances(view, nest.counts[:3], steps[:3])
     n, h, w, c = nest.counts
     kernel = ElementwiseKernel(
         target.precision,
@@ -246,10 +243,14 @@ def _vector(views: Sequence[View], target: CudaTarget) -> int:
 
 def _steps(view: View) -> list[int]:
     """The distances that pixels of a tensor lie from an aligned address; the caller's arrays may lie anywhere."""
+    return _distances(view, view.shape[:3], view.strides[:3])
+
+
+def _distances(view: View, counts: Sequence[int], strides: Sequence[int]) -> list[int]:
+    """The same where the tensor is taken in loops of so many rounds with these strides."""
     if view.space != "arena":
         return [1]
-    strides = [stride for count, stride in zip(view.shape[:3], view.strides[:3], strict=True) if count > 1]
-    return [view.offset, *strides]
+    return [view.offset, *(stride for count, stride in zip(counts, strides, strict=True) if count > 1)]
 
 
 def _convolution(
