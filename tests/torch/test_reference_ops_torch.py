@@ -17,14 +17,17 @@ from cnngen.ops import (
     Activate,
     Activation,
     Add,
+    ArgReduce,
     BatchNorm,
     ChannelShuffle,
     Concat,
+    Constant,
     Conv2D,
     Conv2DTranspose,
     Dense,
     DepthToSpace,
     Div,
+    Expand,
     Flatten,
     GlobalPool2D,
     GroupNorm,
@@ -32,6 +35,7 @@ from cnngen.ops import (
     InstanceNorm,
     LayerNorm,
     LogSoftmax,
+    MatMul,
     Maximum,
     Minimum,
     Mul,
@@ -39,8 +43,10 @@ from cnngen.ops import (
     Pool2D,
     Power,
     PRelu,
+    Reduce,
     Reshape,
     Resize,
+    Slice,
     Softmax,
     SpaceToDepth,
     Sub,
@@ -89,7 +95,7 @@ ELSEWHERE = {
 
 def torch_result(node: Node, inputs: list[Tensor]) -> Tensor:
     """The op by PyTorch, on channels-first copies where it wants them; the result as cnngen lays it out."""
-    op, x = node.op, inputs[0]
+    op, x = node.op, inputs[0] if inputs else None
     w = {role: torch.from_numpy(np.asarray(array, np.float64)) for role, array in node.weights.items()}
     match op:
         case Conv2D():
@@ -156,7 +162,7 @@ def torch_result(node: Node, inputs: list[Tensor]) -> Tensor:
         case PRelu():
             return functional.prelu(x, w["alpha"]) if x.ndim == 2 else hwc(functional.prelu(chw(x), w["alpha"]))
         case Concat():
-            return torch.cat(inputs, dim=-1)
+            return torch.cat(inputs, dim=op.axis)
         case Flatten():
             return torch.flatten(chw(x) if op.order == "chw" and x.ndim == 4 else x, 1)
         case Transpose():
@@ -185,11 +191,30 @@ def torch_result(node: Node, inputs: list[Tensor]) -> Tensor:
                 value = float(np.float32(op.value))
                 return hwc(functional.pad(chw(x), (*sides(op.padding), *op.channels), value=value))
             return hwc(functional.pad(chw(cropped(op, x)), sides(op.borders), mode=mode))
+        case Reshape() if op.whole or len(op.shape) != 3:
+            return x.reshape(op.shape if op.whole else (len(x), *op.shape))
         case Reshape():
             height, width, channels = op.shape
             if op.order == "hwc":
                 return x.reshape(-1, height, width, channels)
             return hwc((chw(x) if x.ndim == 4 else x).reshape(-1, channels, height, width))
+        case Slice():
+            for cut in op.cuts:
+                chosen = torch.arange(cut.count) * cut.step + cut.start
+                x = torch.index_select(x, cut.axis, chosen)
+            return x
+        case Expand():
+            return x.expand(torch.broadcast_shapes(x.shape, op.shape))
+        case Constant():
+            return torch.from_numpy(np.asarray(node.weights["value"], np.float64))
+        case Reduce():
+            return reduced(op, x)
+        case ArgReduce():
+            function = torch.argmax if op.function == "max" else torch.argmin
+            y = function(x.flip(op.axis) if op.select_last else x, dim=op.axis, keepdim=op.keep_dims)
+            return (x.shape[op.axis] - 1 - y if op.select_last else y).double()
+        case MatMul():
+            return torch.matmul(*inputs)
         case Identity():
             return functional.dropout(x, training=False)
         case Softmax():
@@ -198,6 +223,30 @@ def torch_result(node: Node, inputs: list[Tensor]) -> Tensor:
             return functional.log_softmax(x, dim=-1)
         case _:
             assert_never(op)
+
+
+def reduced(op: Reduce, x: Tensor) -> Tensor:
+    """A reduction over any axes."""
+    over = {"dim": op.axes, "keepdim": op.keep_dims}
+    match op.function:
+        case "mean" | "sum":
+            return getattr(torch, op.function)(x, **over)
+        case "max" | "min":
+            return getattr(torch, f"a{op.function}")(x, **over)
+        case "l1" | "l2":
+            return torch.linalg.vector_norm(x, int(op.function[1]), **over)
+        case "sum_square":
+            return torch.sum(torch.square(x), **over)
+        case "log_sum":
+            return torch.log(torch.sum(x, **over))
+        case "log_sum_exp":
+            return torch.logsumexp(x, **over)
+        case "prod":
+            for axis in sorted(op.axes, reverse=True):
+                x = torch.prod(x, axis, keepdim=op.keep_dims)
+            return x
+        case _:
+            assert_never(op.function)
 
 
 def cropped(op: Pad, x: Tensor) -> Tensor:
