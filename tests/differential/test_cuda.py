@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +39,7 @@ from cnngen.ops.resampling import Resampling
 from cnngen.passes import optimise
 from cnngen.resources import specs_folder
 from tests.differential.test_kernels import NETWORKS
+from tests.differential.test_reductions import products, reductions
 from tests.fuzz.check import guarded_run
 from tests.graphs import EXAMPLES, SAME3, Builder, feed
 from tests.verify_cuda import check, small
@@ -182,14 +184,25 @@ def test_nvcc_compiles_without_warnings_or_spills(precision: str, tmp_path: Path
     net.add(Conv2D(64, (3, 3), padding=SAME3, activation=Activation("relu")))
     net.add(Conv2D(130, (3, 3), stride=(2, 2), padding=SAME3))
     net.add(Conv2D(7, (28, 28), padding=(7, 7, 7, 7)))
-    graph = optimise(net.graph())
-    architectures = COMPILED[precision]
-    files = emit_device(plan_graph(graph, resolve(",".join(architectures), precision)), "test")
+    assert_nvcc_is_content(net.graph(), precision, COMPILED[precision], tmp_path)
+
+
+@needs_nvcc
+@pytest.mark.parametrize("build", [reductions, products])
+def test_nvcc_compiles_reductions_and_products_without_warnings_or_spills(
+    build: Callable[[], Graph], tmp_path: Path
+) -> None:
+    assert_nvcc_is_content(build(), "fp16", ("sm_75",), tmp_path)
+
+
+def assert_nvcc_is_content(graph: Graph, precision: str, architectures: tuple[str, ...], tmp_path: Path) -> None:
+    """No warning, and every kernel of `graph` keeps its values in registers."""
+    files = emit_device(plan_graph(optimise(graph), resolve(",".join(architectures), precision)), "test")
     for name, text in files.items():
         (tmp_path / name).write_text(text)
     for architecture in architectures:
         command = [NVCC, f"-arch={architecture}", "-cubin", "-std=c++17", "-Werror", "all-warnings"]
-        command += ["-Xptxas", "-v", "kernels.cu", "-o", f"{architecture}.cubin"]
+        command += ["-Xptxas", "-v", f"{graph.name}.cu", "-o", f"{architecture}.cubin"]
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
         spills = re.findall(r"(\d+) bytes spill stores, (\d+) bytes spill loads", done.stdout + done.stderr)
