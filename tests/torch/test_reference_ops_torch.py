@@ -132,17 +132,19 @@ def torch_result(node: Node, inputs: list[Tensor]) -> Tensor:
         case BatchNorm():
             args = (w["mean"], w["variance"], w["gamma"], w["beta"])
             if x.ndim == 2:
-                return functional.batch_norm(x, *args, eps=op.epsilon)
-            return hwc(functional.batch_norm(chw(x), *args, eps=op.epsilon))
+                return activated(functional.batch_norm(x, *args, eps=op.epsilon), op.activation)
+            return activated(hwc(functional.batch_norm(chw(x), *args, eps=op.epsilon)), op.activation)
         case InstanceNorm():
-            return hwc(functional.instance_norm(chw(x), weight=w.get("gamma"), bias=w.get("beta"), eps=op.epsilon))
+            y = functional.instance_norm(chw(x), weight=w.get("gamma"), bias=w.get("beta"), eps=op.epsilon)
+            return activated(hwc(y), op.activation)
         case GroupNorm():
             y = functional.group_norm(
                 chw(x) if x.ndim == 4 else x, op.groups, w.get("gamma"), w.get("beta"), op.epsilon
             )
-            return hwc(y) if x.ndim == 4 else y
+            return activated(hwc(y) if x.ndim == 4 else y, op.activation)
         case LayerNorm():
-            return functional.layer_norm(x, op.affine_shape(x.shape), w.get("gamma"), w.get("beta"), op.epsilon)
+            y = functional.layer_norm(x, op.affine_shape(x.shape), w.get("gamma"), w.get("beta"), op.epsilon)
+            return activated(y, op.activation)
         case LRN():
             return hwc(functional.local_response_norm(chw(x), op.size, op.alpha, op.beta, op.bias))
         case Add():
@@ -343,11 +345,11 @@ def activated(x: Tensor, activation: Activation | None) -> Tensor:
 
 
 def chw(x: Tensor) -> Tensor:
-    return x.permute(0, 3, 1, 2)
+    return x.movedim(-1, 1)
 
 
 def hwc(x: Tensor) -> Tensor:
-    return x.permute(0, 2, 3, 1)
+    return x.movedim(1, -1)
 
 
 def sides(padding: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
