@@ -194,7 +194,9 @@ def torch_result(node: Node, inputs: list[Tensor]) -> Tensor:
                 return hwc(functional.pad(chw(x), (*sides(op.padding), *op.channels), value=value))
             return hwc(functional.pad(chw(cropped(op, x)), sides(op.borders), mode=mode))
         case Reshape() if op.whole or len(op.shape) != 3:
-            return x.reshape(op.shape if op.whole else (len(x), *op.shape))
+            source = chw(x) if op.order == "chw" and x.ndim == 4 else x
+            y = source.reshape(op.shape if op.whole else (len(x), *op.shape))
+            return hwc(y) if op.order == "chw" and y.ndim == 4 else y
         case Reshape():
             height, width, channels = op.shape
             if op.order == "hwc":
