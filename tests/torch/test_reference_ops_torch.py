@@ -93,6 +93,17 @@ ELSEWHERE = {
 """Cases that PyTorch defines otherwise or not at all; ONNX Runtime is asked about them."""
 
 
+INTERPOLATIONS = {
+    ("nearest", "asymmetric", "floor"): "nearest",
+    ("nearest", "half_pixel", "round_prefer_ceil"): "nearest-exact",
+    ("linear", "half_pixel", "round_prefer_floor"): "bilinear",
+    ("linear", "align_corners", "round_prefer_floor"): "bilinear",
+    ("cubic", "half_pixel", "round_prefer_floor"): "bicubic",
+    ("cubic", "align_corners", "round_prefer_floor"): "bicubic",
+}
+"""PyTorch's names for modes, coordinates and roundings of `resize`."""
+
+
 def torch_result(node: Node, inputs: list[Tensor]) -> Tensor:
     """The op by PyTorch, on channels-first copies where it wants them; the result as cnngen lays it out."""
     op, x = node.op, inputs[0] if inputs else None
@@ -261,14 +272,7 @@ def cropped(op: Pad, x: Tensor) -> Tensor:
 
 def interpolated(op: Resize, x: Tensor) -> Tensor:
     """PyTorch's interpolation with what it calls this mode, these coordinates and this rounding."""
-    mode = {
-        ("nearest", "asymmetric", "floor"): "nearest",
-        ("nearest", "half_pixel", "round_prefer_ceil"): "nearest-exact",
-        ("linear", "half_pixel", "round_prefer_floor"): "bilinear",
-        ("linear", "align_corners", "round_prefer_floor"): "bilinear",
-        ("cubic", "half_pixel", "round_prefer_floor"): "bicubic",
-        ("cubic", "align_corners", "round_prefer_floor"): "bicubic",
-    }[op.how.mode, op.how.coordinates, op.how.rounding]
+    mode = INTERPOLATIONS[op.how.mode, op.how.coordinates, op.how.rounding]
     corners = op.how.coordinates == "align_corners" if "nearest" not in mode else None
     size = {"size": op.size} if op.scale is None else {"scale_factor": op.scale}
     return functional.interpolate(x, mode=mode, align_corners=corners, antialias=op.how.antialias, **size)
