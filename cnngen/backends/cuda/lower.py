@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import assert_never
 
+from cnngen.backends.cuda.access import c_type, common_width, distances
 from cnngen.backends.cuda.kernels import (
     AnyKernel,
     ArgReduceKernel,
     BilinearKernel,
     ChannelNormKernel,
     CopyKernel,
-    DenseKernel,
-    DepthwiseKernel,
     ElementwiseKernel,
     Epilogue,
     FillKernel,
-    GemmConvKernel,
     GlobalPoolKernel,
     ImageNormKernel,
     LrnKernel,
@@ -26,17 +22,15 @@ from cnngen.backends.cuda.kernels import (
     PadKernel,
     PoolKernel,
     ReduceKernel,
-    ReduceSplitsKernel,
     ReshapeKernel,
     ResizeKernel,
     SoftmaxKernel,
     StridedCopyKernel,
     UpsampleKernel,
 )
-from cnngen.backends.cuda.kernels.base import ceil_div
-from cnngen.backends.cuda.kernels.convolution import ROW_BYTES
+from cnngen.backends.cuda.lower_convolution import convolution, dense, depthwise, transposed
 from cnngen.backends.cuda.target import CudaTarget
-from cnngen.backends.cuda.tiling import choose_tile, vector_width
+from cnngen.backends.cuda.tiling import vector_width
 from cnngen.ir import Node, TensorType
 from cnngen.ops import (
     LRN,
@@ -79,14 +73,8 @@ from cnngen.plan.loops import Nest, broadcast_nest, different_ranks
 from cnngen.plan.memory import View
 from cnngen.plan.moves import Move, moves, reshape_move, reshape_views
 from cnngen.plan.norm_sets import norm_sets
-from cnngen.plan.phases import phase_view
 from cnngen.plan.rearrange import copies, padded_parts
 from cnngen.plan.steps import Lowered
-
-STREAMED_IMAGES = 8
-"""A dense layer for up to so many images streams its weights; for more it is a matrix product."""
-DEPTHWISE_SPAN = 4
-"""Pixels side by side that a thread of a depthwise convolution computes."""
 
 
 def lower(node: Node, layout: Layout, target: CudaTarget, scratch: Scratch) -> Iterator[Lowered[AnyKernel]]:
@@ -97,13 +85,13 @@ def lower(node: Node, layout: Layout, target: CudaTarget, scratch: Scratch) -> I
     match op:
         case Conv2D():
             if op.depthwise([TensorType(reads[0].shape)]) and op.filters == op.groups:
-                yield _depthwise(op, reads, write, target)
+                yield depthwise(op, reads, write, target)
             else:
-                yield from _convolution(op, reads, write, target, scratch)
+                yield from convolution(op, reads, write, target, scratch)
         case Conv2DTranspose():
-            yield from _transposed(op, reads, write, target, scratch)
+            yield from transposed(op, reads, write, target, scratch)
         case Dense():
-            yield from _dense(op, reads, write, target, scratch)
+            yield from dense(op, reads, write, target, scratch)
         case Pool2D():
             yield _pool(op, reads, write, target)
         case GlobalPool2D():
@@ -214,7 +202,7 @@ def _in_loops(
     numbers = [nest.counts[3]]
     for view, steps in zip((*reads, write), (*operands, out), strict=True):
         if steps[3]:
-            numbers += _distances(view, nest.counts[:3], steps[:3])
+            numbers += distances(view, nest.counts[:3], steps[:3])
     n, h, w, c = nest.counts
     kernel = ElementwiseKernel(
         target.precision,
@@ -228,156 +216,6 @@ def _in_loops(
         epilogue,
     )
     return Lowered(kernel, tuple(reads), write)
-
-
-def c_type(view: View, target: CudaTarget) -> str:
-    """The caller's arrays are float32; the arena holds numbers of the target's precision."""
-    return target.precision.element if view.space == "arena" else "float"
-
-
-def _vector(views: Sequence[View], target: CudaTarget) -> int:
-    """Channels that can be loaded and stored together in all these tensors of equally many channels."""
-    numbers = [number for view in views for number in (*_steps(view), view.shape[3])]
-    return vector_width(tuple(numbers), target.precision.element_bytes)
-
-
-def _steps(view: View) -> list[int]:
-    """The distances that pixels of a tensor lie from an aligned address; the caller's arrays may lie anywhere."""
-    return _distances(view, view.shape[:3], view.strides[:3])
-
-
-def _distances(view: View, counts: Sequence[int], strides: Sequence[int]) -> list[int]:
-    """The same where the tensor is taken in loops of so many rounds with these strides."""
-    if view.space != "arena":
-        return [1]
-    return [view.offset, *(stride for count, stride in zip(counts, strides, strict=True) if count > 1)]
-
-
-def _convolution(
-    op: Conv2D, reads: tuple[View, ...], write: View, target: CudaTarget, scratch: Scratch
-) -> Iterator[Lowered[AnyKernel]]:
-    source, precision = reads[0], target.precision
-    group_inputs, group_outputs = source.shape[3] // op.groups, op.filters // op.groups
-    taps = op.kernel[0] * op.kernel[1] * group_inputs
-    slices = ceil_div(taps * precision.element_bytes, ROW_BYTES)
-    pixels = write.shape[0] * write.shape[1] * write.shape[2]
-    tile = choose_tile(pixels, group_outputs, op.groups, slices, target)
-    numbers = (*_steps(source), group_inputs)
-    # A lane has pairs of channels on tensor cores.
-    width = 1 if group_outputs % 2 or not precision.tensor_cores else 2
-    aligned = not any(step % width for view in (write, *reads[1:]) for step in _steps(view))
-    out_size = (write.shape[1], write.shape[2])
-    residual_strides = reads[1].strides if op.residual else (0, 0, 0, 0)
-    kernel = GemmConvKernel(
-        precision,
-        source.shape[0],
-        (source.shape[1], source.shape[2]),
-        source.strides,
-        op.groups,
-        group_inputs,
-        group_outputs,
-        op.kernel,
-        op.stride,
-        op.dilation,
-        (op.padding[0], op.padding[2]),
-        out_size,
-        write.strides,
-        residual_strides,
-        c_type(source, target),
-        c_type(write, target),
-        tile,
-        vector_width(numbers, precision.element_bytes),
-        width if aligned else 1,
-        op.use_bias,
-        op.residual,
-        Epilogue(op.activation),
-    )
-    if tile.splits == 1:
-        yield Lowered(kernel, reads, write)
-        return
-    partial = scratch(tile.splits * pixels * op.filters)
-    bare = replace(
-        kernel, output_type="float", store_vector=width, has_bias=False, has_residual=False, epilogue=Epilogue()
-    )
-    yield Lowered(bare, reads[:1], partial)
-    reduce = ReduceSplitsKernel(
-        precision, tile.splits, pixels, op.filters, out_size, write.strides, residual_strides, kernel.output_type,
-        op.use_bias, op.residual, kernel.epilogue,
-    )  # fmt: skip
-    yield Lowered(reduce, (partial, *reads[1:]), write)
-
-
-def _transposed(
-    op: Conv2DTranspose, reads: tuple[View, ...], write: View, target: CudaTarget, scratch: Scratch
-) -> Iterator[Lowered[AnyKernel]]:
-    """For each phase of the output a convolution of stride 1 with some of the taps; without any, the epilogue."""
-    for rows, columns in itertools.product(op.phases(0, write.shape[1]), op.phases(1, write.shape[2])):
-        own, *residual = (phase_view(view, op.stride, rows, columns) for view in (write, *reads[1:]))
-        taps = (rows.taps, columns.taps)
-        kernel = (len(rows.taps), len(columns.taps))
-        if 0 in kernel:
-            strides = residual[0].strides if residual else (0, 0, 0, 0)
-            fill = FillKernel(
-                target.precision, own.shape, own.strides, strides, c_type(own, target), op.use_bias, op.residual,
-                Epilogue(op.activation),
-            )  # fmt: skip
-            yield Lowered(fill, tuple(residual), own, taps)
-            continue
-        window = Conv2D(
-            op.filters, kernel, (1, 1), (rows.begin, 0, columns.begin, 0), (rows.dilation, columns.dilation),
-            op.groups, op.use_bias, op.activation, op.residual,
-        )  # fmt: skip
-        for lowered in _convolution(window, (reads[0], *residual), own, target, scratch):
-            yield lowered._replace(taps=taps)
-
-
-def _depthwise(op: Conv2D, reads: tuple[View, ...], write: View, target: CudaTarget) -> Lowered[AnyKernel]:
-    source = reads[0]
-    kernel = DepthwiseKernel(
-        target.precision,
-        source.shape[0],
-        source.shape[3],
-        (source.shape[1], source.shape[2]),
-        (write.shape[1], write.shape[2]),
-        op.kernel,
-        op.stride,
-        op.dilation,
-        (op.padding[0], op.padding[2]),
-        source.strides,
-        write.strides,
-        reads[1].strides if op.residual else (0, 0, 0, 0),
-        c_type(source, target),
-        c_type(write, target),
-        _vector([*reads, write], target),
-        min(DEPTHWISE_SPAN, write.shape[2]),
-        op.use_bias,
-        op.residual,
-        Epilogue(op.activation),
-    )
-    return Lowered(kernel, reads, write)
-
-
-def _dense(
-    op: Dense, reads: tuple[View, ...], write: View, target: CudaTarget, scratch: Scratch
-) -> Iterator[Lowered[AnyKernel]]:
-    source = reads[0]
-    if source.shape[0] > STREAMED_IMAGES:
-        product = Conv2D(op.units, (1, 1), use_bias=op.use_bias, activation=op.activation)
-        yield from _convolution(product, reads, write, target, scratch)
-        return
-    kernel = DenseKernel(
-        target.precision,
-        source.shape[0],
-        source.shape[3],
-        op.units,
-        source.strides,
-        write.strides,
-        c_type(source, target),
-        c_type(write, target),
-        op.use_bias,
-        Epilogue(op.activation),
-    )
-    yield Lowered(kernel, reads, write)
 
 
 def _pool(op: Pool2D, reads: tuple[View, ...], write: View, target: CudaTarget) -> Lowered[AnyKernel]:
@@ -398,7 +236,7 @@ def _pool(op: Pool2D, reads: tuple[View, ...], write: View, target: CudaTarget) 
         write.strides,
         c_type(source, target),
         c_type(write, target),
-        _vector([source, write], target),
+        common_width([source, write], target),
         op.order,
     )
     return Lowered(kernel, reads, write)
@@ -426,7 +264,7 @@ def _movement(
 ) -> Lowered[AnyKernel]:
     (read,) = reads
     precision, strides = target.precision, (read.strides, write.strides)
-    types, vector = (c_type(read, target), c_type(write, target)), _vector([read, write], target)
+    types, vector = (c_type(read, target), c_type(write, target)), common_width([read, write], target)
     kernel: AnyKernel
     match op:
         case Upsample():
@@ -455,7 +293,7 @@ def _padded(op: Pad, source: View, write: View, target: CudaTarget) -> Iterator[
         elif any(op.borders):
             types, size = (c_type(read, target), c_type(place, target)), (read.shape[1], read.shape[2])
             kernel = PadKernel(
-                target.precision, place.shape, read.strides, place.strides, *types, _vector([read, place], target),
+                target.precision, place.shape, read.strides, place.strides, *types, common_width([read, place], target),
                 size, op.borders, op.mode, op.value,
             )  # fmt: skip
             yield Lowered(kernel, (read,), place)
