@@ -1,6 +1,6 @@
 """Writes docs/layers/: one page for each layer, and an index. ``make docs`` runs it.
 
-A page is put together from the layer's model (`cnngen/frontends/layers.py`: docstring, fields, defaults), from its
+A page is put together from the layer's model (`cnngen/frontends/layers/`: docstring, fields, defaults), from its
 entry in `docs/layers.yaml` (formula, names in other frameworks, an example), and from what cnngen computes for the
 example: shapes, parameters, MACs, receptive fields, and the shapes of the weights in a file.
 """
