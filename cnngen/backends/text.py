@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -108,3 +108,11 @@ def pointer(view: View, call: str) -> str:
 def behind(base: str, offset: int) -> str:
     """The expression for a pointer `offset` numbers behind `base`."""
     return f"{base} {'+' if offset > 0 else '-'} {abs(offset)}" if offset else base
+
+
+def replaces_best(function: Literal["max", "min"], select_last: bool) -> str:
+    """The C condition under which `v` replaces `best`; NaN beats all, and the first (or last) of equal ones stands."""
+    sign = ">" if function == "max" else "<"
+    if select_last:
+        return f"v != v || (best == best && v {sign}= best)"
+    return f"v {sign} best || (v != v && best == best)"

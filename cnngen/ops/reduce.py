@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypedDict, get_args
@@ -52,9 +53,9 @@ def reduced_shape(tensor: TensorType, axes: tuple[int, ...], keep_dims: bool) ->
 class AxisReduction(Op):
     """Base of the ops that leave one element of those along some axes."""
 
+    @abstractmethod
     def reduced(self) -> tuple[int, ...]:
         """The axes, counted from the front."""
-        raise NotImplementedError
 
     def keeps_batch(self, inputs: Types, constant: Sequence[bool]) -> bool:
         return len(inputs[0].shape) > 0 and 0 not in self.reduced()

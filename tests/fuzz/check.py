@@ -166,14 +166,6 @@ def other_terms(node: Node, inputs: Sequence[Array]) -> Array | float:
         # It computes coordinates in float32: their error moves the weights, each axis by two roundings of the
         # coordinate, and two neighbours differ by at most twice the largest element.
         return float(max(inputs[0].shape[1:3]) * np.abs(inputs[0]).max())
-    if isinstance(op, LRN):
-        # It runs along the channels, adding the square that enters the window and subtracting the one that leaves:
-        # each of 2 c steps rounds a sum of up to size + 1 squares, and what was rounded stays in the sum.
-        (x,) = inputs
-        channels = x.shape[-1]
-        largest = np.max(np.square(np.asarray(x, np.float64)), axis=-1, keepdims=True)
-        lost = 2 * channels * op.alpha / op.size * (op.size + 1) * largest
-        return np.asarray(np.abs(evaluate(node, inputs)) * op.beta * lost / op.bias)
     return _activation_terms(node, inputs)
 
 

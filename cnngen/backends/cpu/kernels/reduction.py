@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from cnngen.backends.cpu.kernels.base import Kernel
-from cnngen.backends.text import c_float
+from cnngen.backends.text import c_float, replaces_best
 from cnngen.errors import PlanError
 from cnngen.ops.reduce import Reduction
 from cnngen.plan.axis_loops import Loop
@@ -166,11 +166,8 @@ class ArgReduceKernel(Kernel):
 
     @property
     def better(self) -> str:
-        """The condition under which `v` replaces `best`; NaN beats all, and the first (or last) of them stands."""
-        sign = ">" if self.function == "max" else "<"
-        if self.select_last:
-            return f"v != v || (best == best && v {sign}= best)"
-        return f"v {sign} best || (v != v && best == best)"
+        """The condition under which `v` replaces `best`."""
+        return replaces_best(self.function, self.select_last)
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
 from cnngen.backends.cpu.kernels.base import Epilogue, Kernel, Strides
-from cnngen.backends.text import c_float
+from cnngen.backends.norm_form import ImageNormForm, NormForm
 from cnngen.errors import PlanError
 
 BLOCK_CHANNELS = 64
@@ -24,7 +23,7 @@ class ChannelTile(NamedTuple):
 
 
 @dataclass(frozen=True)
-class StatisticsKernel(Kernel):
+class StatisticsKernel(NormForm, Kernel):
     """Base of both: gamma with `scale`, beta with `center`, then the epilogue."""
 
     shape: tuple[int, int, int, int]
@@ -36,31 +35,12 @@ class StatisticsKernel(Kernel):
     epilogue: Epilogue
 
     @property
-    def parameters(self) -> tuple[str, ...]:
-        """Names of the parameter arrays."""
-        return ("gamma",) * self.scale + ("beta",) * self.center
-
-    @property
-    def affine_elements(self) -> int:
-        """Elements of gamma and of beta."""
-        raise NotImplementedError
-
-    @property
-    def parameter_sizes(self) -> tuple[int, ...]:
-        return (self.affine_elements,) * len(self.parameters)
-
-    @property
-    def epsilon_literal(self) -> str:
-        return c_float(self.epsilon)
-
-    @property
-    def suffix(self) -> str:
-        """Part of the label: what is left out, and the activation."""
-        return ("" if self.scale else "_noscale") + ("" if self.center else "_nocenter") + self.epilogue.suffix
+    def ending(self) -> str:
+        return self.epilogue.suffix
 
 
 @dataclass(frozen=True)
-class ImageNormKernel(StatisticsKernel):
+class ImageNormKernel(ImageNormForm, StatisticsKernel):
     """Over all pixels of the channels of a group; with `per_element` gamma and beta have the shape of the image.
 
     A thread takes some groups of one image at a time. Every channel is summed by itself, row by row, and
@@ -70,25 +50,6 @@ class ImageNormKernel(StatisticsKernel):
     template: ClassVar[str] = "image_norm.c.j2"
     groups: int
     per_element: bool
-
-    @property
-    def label(self) -> str:
-        n, h, w, c = self.shape
-        form = "_each" if self.per_element else ""
-        return f"norm_{h}x{w}_c{c}_g{self.groups}_n{n}{form}{self.suffix}"
-
-    @property
-    def affine_elements(self) -> int:
-        return math.prod(self.shape[1:]) if self.per_element else self.shape[3]
-
-    @property
-    def group_channels(self) -> int:
-        return self.shape[3] // self.groups
-
-    @property
-    def count(self) -> int:
-        """Elements of a set."""
-        return self.shape[1] * self.shape[2] * self.group_channels
 
     @property
     def block_groups(self) -> int:

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from cnngen.backends.cuda.kernels.base import CudaKernel, Epilogue, Launch, Strides, ceil_div
-from cnngen.backends.text import c_float
+from cnngen.backends.norm_form import ImageNormForm, NormForm
 from cnngen.errors import PlanError
 
 WARP = 32
 
 
 @dataclass(frozen=True)
-class StatisticsKernel(CudaKernel):
+class StatisticsKernel(NormForm, CudaKernel):
     """Base of both: gamma with `scale`, beta with `center`, then the epilogue."""
 
     shape: tuple[int, int, int, int]
@@ -27,24 +27,6 @@ class StatisticsKernel(CudaKernel):
     center: bool
     epilogue: Epilogue
 
-    @property
-    def parameters(self) -> tuple[str, ...]:
-        """Names of the parameter arrays."""
-        return ("gamma",) * self.scale + ("beta",) * self.center
-
-    @property
-    def affine_elements(self) -> int:
-        """Elements of gamma and of beta."""
-        raise NotImplementedError
-
-    @property
-    def parameter_sizes(self) -> tuple[int, ...]:
-        return (self.affine_elements,) * len(self.parameters)
-
-    @property
-    def epsilon_literal(self) -> str:
-        return c_float(self.epsilon)
-
     def scaled(self, value: str, element: str) -> str:
         """The expression for `value` with gamma and beta of an element, activated."""
         if self.scale and self.center:
@@ -56,13 +38,12 @@ class StatisticsKernel(CudaKernel):
         return self.epilogue.apply(value)
 
     @property
-    def suffix(self) -> str:
-        """Part of the label: what is left out, and the activation."""
-        return ("" if self.scale else "_noscale") + ("" if self.center else "_nocenter") + self.epilogue.suffix
+    def ending(self) -> str:
+        return self.epilogue.suffix
 
 
 @dataclass(frozen=True)
-class ImageNormKernel(StatisticsKernel):
+class ImageNormKernel(ImageNormForm, StatisticsKernel):
     """Over all pixels of the channels of a group; with `per_element` gamma and beta have the shape of the image.
 
     A block takes up to 32 channels of one image, or one group that has more of them. Lanes are channels, each warp
@@ -74,25 +55,6 @@ class ImageNormKernel(StatisticsKernel):
     threads: ClassVar[int] = 256
     groups: int
     per_element: bool
-
-    @property
-    def label(self) -> str:
-        n, h, w, c = self.shape
-        form = "_each" if self.per_element else ""
-        return f"norm_{h}x{w}_c{c}_g{self.groups}_n{n}{form}{self.suffix}"
-
-    @property
-    def affine_elements(self) -> int:
-        return math.prod(self.shape[1:]) if self.per_element else self.shape[3]
-
-    @property
-    def group_channels(self) -> int:
-        return self.shape[3] // self.groups
-
-    @property
-    def count(self) -> int:
-        """Elements of a set."""
-        return self.shape[1] * self.shape[2] * self.group_channels
 
     @property
     def group_lanes(self) -> int:
