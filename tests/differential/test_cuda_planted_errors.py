@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from cnngen.backends.cuda import emit, lower
+from cnngen.backends.cuda import emit, lower_convolution
 from cnngen.backends.cuda.kernels import AnyKernel
 from cnngen.backends.cuda.kernels.convolution import Tile
 from cnngen.errors import RunError
@@ -62,7 +62,7 @@ def test_every_planted_error_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyP
         return text
 
     monkeypatch.setattr(emit, "render_kernel", planted)
-    monkeypatch.setattr(lower, "choose_tile", lambda *_: Tile(64, 64, warps=(2, 2), stages=4))
+    monkeypatch.setattr(lower_convolution, "choose_tile", lambda *_: Tile(64, 64, warps=(2, 2), stages=4))
     graphs = [(number, 1, convolution(number)) for number in range(len(PLANTS))]
     variants = build_cuda.build(graphs, "cuda-emulated fp16", tmp_path, flags=("-Wno-unused",))
     assert changed == set(PLANTS) - {"nothing"}
