@@ -99,7 +99,9 @@ def applies(op: object) -> bool:
 def transform_filters(weight: Array, tile: int) -> Array:
     """``G g G^T`` in float64: (3, 3, in, out) to (m + 2, m + 2, in, out)."""
     filters = TRANSFORMS[tile].filters
-    return np.asarray(np.einsum("ai,ijco,bj->abco", filters, np.asarray(weight, np.float64), filters, optimize=True))
+    both = np.kron(filters, filters)  # of rows and columns: one product of matrices
+    size, shape = len(filters), weight.shape[2:]
+    return (both @ np.asarray(weight, np.float64).reshape(9, -1)).reshape(size, size, *shape)
 
 
 def bound(op: Conv2D, inputs: list[Array], weights: Weights, tile: int) -> Bound:

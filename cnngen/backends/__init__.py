@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from cnngen.backends.cpu.plan import Plan
     from cnngen.backends.cuda.plan import CudaPlan
-    from cnngen.backends.sources import SourceTree
+    from cnngen.backends.sources import AnyBlob, SourceTree
     from cnngen.ir import Array, Graph
 
     AnyPlan = Plan | CudaPlan
@@ -21,11 +21,11 @@ def print_sources(plan: AnyPlan) -> SourceTree:
     if isinstance(plan, Plan):
         from cnngen.backends.cpu.emit import emit
 
-        return emit(plan, pack_weights(plan), __version__)
+        return emit(plan, _stored_weights(plan), __version__)
     from cnngen.backends.cuda import emit as cuda
 
     print_cuda = cuda.emit_emulation if plan.target.emulated else cuda.emit
-    return print_cuda(plan, pack_weights(plan), __version__)
+    return print_cuda(plan, _stored_weights(plan), __version__)
 
 
 def pack_weights(plan: AnyPlan, graph: Graph | None = None) -> Array:
@@ -39,3 +39,17 @@ def pack_weights(plan: AnyPlan, graph: Graph | None = None) -> Array:
     from cnngen.backends.cuda.pack import pack as pack_cuda
 
     return pack_cuda(plan, graph)
+
+
+def _stored_weights(plan: AnyPlan) -> AnyBlob:
+    """What `pack_weights` gives, where it is large in a file."""
+    from cnngen.backends.cpu.plan import Plan
+    from cnngen.backends.packing import store_plan
+
+    if isinstance(plan, Plan):
+        from cnngen.backends.cpu.pack import pack_kernel as pack_cpu
+
+        return store_plan(plan, pack_cpu)
+    from cnngen.backends.cuda.pack import pack_kernel as pack_cuda
+
+    return store_plan(plan, pack_cuda)

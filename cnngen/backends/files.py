@@ -13,7 +13,7 @@ from typing import Self
 
 import numpy as np
 
-from cnngen.backends.sources import SourceTree, as_bytes
+from cnngen.backends.sources import SourceTree, StoredBlob, as_bytes
 from cnngen.errors import ToolchainError
 
 CHUNK = 1 << 20
@@ -40,7 +40,11 @@ def write_tree(tree: SourceTree, folder: Path) -> None:
         for name, text in tree.files.items():
             put(_inside(folder, name), memoryview(text.encode()))
         for name, blob in tree.blobs.items():
-            put(_inside(folder, name), as_bytes(blob))
+            path = _inside(folder, name)
+            if isinstance(blob, StoredBlob):
+                _copy(blob.descriptor, path)
+            else:
+                put(path, as_bytes(blob))
     except OSError as error:
         raise FolderError.of(folder, error) from error
 
@@ -67,10 +71,16 @@ def copy(source: Path, path: Path) -> None:
     Never a hard link: a write through the copy would then reach the original.
     """
     with source.open("rb") as file:
-        if not _same(path, file.fileno()):
-            file.seek(0)
-            _replace(path, lambda descriptor: _pump(file.fileno(), descriptor))
+        if _copy(file.fileno(), path):
             shutil.copymode(source, path)
+
+
+def _copy(source: int, path: Path) -> bool:
+    """Make `path` a regular file with the bytes of the open file `source`; False where it was one already."""
+    if _same(path, source):
+        return False
+    _replace(path, lambda descriptor: _pump(source, descriptor))
+    return True
 
 
 def check_name(name: str) -> None:
@@ -159,5 +169,7 @@ def _same(path: Path, source: int) -> bool:
 
 
 def _pump(source: int, descriptor: int) -> None:
-    while piece := os.read(source, CHUNK):
+    place = 0
+    while piece := os.pread(source, CHUNK, place):
         write_all(descriptor, memoryview(piece))
+        place += len(piece)

@@ -3,14 +3,40 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
-from cnngen.digest import digest_bytes
+from cnngen.digest import digest_bytes, digest_file
 from cnngen.ir import Array
+
+
+class StoredBlob:
+    """Packed weights in a file without a name, which goes when nothing refers to it; what is not written is zero."""
+
+    def __init__(self, size: int) -> None:
+        """A file of `size` bytes. Raises OSError."""
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115  # lives as long as this object
+        self._file.truncate(size)
+
+    @property
+    def descriptor(self) -> int:
+        return self._file.fileno()
+
+    def write(self, offset: int, array: Array) -> None:
+        """Put the bytes of `array` at the byte `offset`. Raises OSError."""
+        data = as_bytes(array)
+        while data:
+            count = os.pwrite(self.descriptor, data, offset)
+            data, offset = data[count:], offset + count
+
+
+AnyBlob = Array | StoredBlob
+"""Packed weights: in memory, or in a file where they are many."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,7 +50,7 @@ class SourceTree:
 
     name: str
     files: Mapping[str, str]
-    blobs: Mapping[str, Array]
+    blobs: Mapping[str, AnyBlob]
     units: tuple[str, ...]
     flags: tuple[str, ...]
     links: tuple[str, ...] = ()
@@ -54,7 +80,7 @@ class SourceTree:
                 add(text.encode())
         for name, blob in sorted(self.blobs.items()):
             add(name.encode())
-            add(digest_bytes(as_bytes(blob)))
+            add(digest_file(blob.descriptor) if isinstance(blob, StoredBlob) else digest_bytes(as_bytes(blob)))
         return total.digest()
 
 

@@ -42,11 +42,11 @@ def _folded(layer: Node | None, norm: Node, op: BatchNorm) -> Node | None:
     if isinstance(layer.op, Conv2D | Conv2DTranspose) and layer.op.residual:
         return None
     scale, shift = op.affine(norm.weights)
-    old = {role: np.asarray(array, np.float64) for role, array in layer.weights.items()}
     with np.errstate(over="ignore", invalid="ignore"):
-        # The output channel is the last axis of all these layers' weights.
-        weight = np.asarray(old["weight"] * scale, np.float32)
-        bias = np.asarray(old.get("bias", 0.0) * scale + shift, np.float32)
+        # The output channel is the last axis of all these layers' weights. NumPy makes them float64 part by part.
+        weight = np.empty_like(layer.weights["weight"])
+        np.multiply(layer.weights["weight"], scale, out=weight, dtype=np.float64, casting="same_kind")
+        bias = np.asarray(np.float64(layer.weights.get("bias", 0.0)) * scale + shift, np.float32)
     if np.isinf(weight).any() or np.isinf(bias).any():
         return None
     return Node(

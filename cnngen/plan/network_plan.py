@@ -12,7 +12,7 @@ import numpy as np
 
 from cnngen.arithmetic import Arithmetic
 from cnngen.errors import PlanError
-from cnngen.ir import Array, Graph, Node
+from cnngen.ir import Graph, Node
 from cnngen.ops import Concat
 from cnngen.plan.layout import Layout
 from cnngen.plan.memory import ALIGNMENT, Arena, View, aligned
@@ -128,13 +128,6 @@ def lower_graph(
             copied = copy(layout.views[name], View.packed("output", index, graph.types[name]))
             steps.append(Step(f"output {index}", f"output {name}: {graph.types[name]}", (call(copied),)))
     return steps
-
-
-def pack_constants(plan: NetworkPlan[L], nodes: Mapping[str, Node], blob: Array) -> None:
-    """Put the constants among `nodes` where the kernels of `plan` read them."""
-    for name, view in plan.constants.items():
-        value = nodes[name].weights["value"]
-        blob[view.offset : view.offset + value.size] = value.reshape(-1)
 
 
 def verify_parameters(plan: NetworkPlan[L]) -> None:

@@ -10,10 +10,10 @@ from types import MappingProxyType
 from cnngen.backends.cpu.kernels import AnyKernel, WinogradKernel
 from cnngen.backends.cpu.plan import Plan
 from cnngen.backends.cpu.wrap import wrap
-from cnngen.backends.sources import SourceTree
+from cnngen.backends.sources import AnyBlob, SourceTree
 from cnngen.backends.text import behind, c_comment, c_identifier, environment, header, pointer
 from cnngen.errors import SpecError
-from cnngen.ir import Array, TensorType
+from cnngen.ir import TensorType
 from cnngen.plan.steps import Call, Step
 
 LINES_PER_UNIT = 1200
@@ -56,7 +56,7 @@ def render_kernel(kernel: AnyKernel, symbol: str) -> str:
     return wrap(re.sub(r"\n{3,}", "\n\n", text))
 
 
-def emit(plan: Plan, blob: Array, version: str) -> SourceTree:
+def emit(plan: Plan, blob: AnyBlob, version: str) -> SourceTree:
     """Print `plan` as a tree of C sources with the packed weights `blob` beside them."""
     name = c_identifier(plan.name)
     symbols = plan.kernels
@@ -89,7 +89,7 @@ def emit(plan: Plan, blob: Array, version: str) -> SourceTree:
         unit = f"{name}_steps_{number}.c"
         files[unit] = render("steps.c.j2", context | {"kernels": used, "steps": steps, "winograd": winograd})
         units.append(unit)
-    blobs: dict[str, Array] = {}
+    blobs: dict[str, AnyBlob] = {}
     if plan.blob_floats:
         files[f"{name}_weights.S"] = render("weights.S.j2", context)
         units.append(f"{name}_weights.S")

@@ -36,7 +36,7 @@ from cnngen.backends.cpu.kernels import (
     WinogradKernel,
 )
 from cnngen.backends.cpu.plan import Plan
-from cnngen.backends.packing import bias_of, pack_plan, put
+from cnngen.backends.packing import PIECE, bias_of, pack_plan, put
 from cnngen.ir import Array, Graph, Node
 from cnngen.ops import BatchNorm, PRelu
 from cnngen.winograd import transform_filters
@@ -111,9 +111,12 @@ def _pack_conv(kernel: ConvKernel, node: Node) -> list[Array]:
 
 def _pack_winograd(kernel: WinogradKernel, node: Node) -> list[Array]:
     """The transformed filters, rounded once: those of a product with a group for each element. The bias in vectors."""
-    transformed = transform_filters(node.weights["weight"], kernel.tile)
-    elements, channels = kernel.size**2, kernel.channels
-    weight = transformed.reshape(elements, channels, -1).transpose(1, 0, 2).astype(np.float32)
+    filters, elements = node.weights["weight"], kernel.size**2
+    weight = np.empty((kernel.channels, elements, filters.shape[3]), np.float32)
+    rows = max(PIECE // (8 * elements * filters.shape[3]), 1)  # float64 takes memory: some channels at a time
+    for first in range(0, kernel.channels, rows):
+        transformed = transform_filters(filters[:, :, first : first + rows], kernel.tile)
+        weight[first : first + rows] = transformed.reshape(elements, -1, filters.shape[3]).transpose(1, 0, 2)
     product = replace(node, weights={"weight": weight})
     return [*_pack_conv(kernel.product, product), *(_to_vectors(bias, kernel.lanes) for bias in bias_of(node))]
 

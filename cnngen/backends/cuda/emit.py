@@ -10,9 +10,8 @@ from cnngen.backends.cpu.target import ISAS, host_isas
 from cnngen.backends.cuda.kernels import AnyKernel
 from cnngen.backends.cuda.launches import describe
 from cnngen.backends.cuda.plan import CudaPlan
-from cnngen.backends.sources import SourceTree, launches_file, weights_file
+from cnngen.backends.sources import AnyBlob, SourceTree, launches_file, weights_file
 from cnngen.backends.text import behind, c_comment, c_identifier, environment, header, pointer
-from cnngen.ir import Array
 from cnngen.plan.steps import Call
 
 HEADERS = ("device.cuh", "activations.cuh")
@@ -67,7 +66,7 @@ def emit_device(plan: CudaPlan, version: str) -> dict[str, str]:
     return {f"{c_identifier(plan.name)}.cu": text, **{name: header(f"cuda/{name}") for name in HEADERS}}
 
 
-def emit(plan: CudaPlan, blob: Array, version: str) -> SourceTree:
+def emit(plan: CudaPlan, blob: AnyBlob, version: str) -> SourceTree:
     """What a GPU gets, as a tree for nvcc: the kernels, the packed weights, and the launches."""
     name = c_identifier(plan.name)
     files = {**emit_device(plan, version), launches_file(name): describe(plan).to_json() + "\n"}
@@ -83,7 +82,7 @@ def emit(plan: CudaPlan, blob: Array, version: str) -> SourceTree:
     )
 
 
-def emit_emulation(plan: CudaPlan, blob: Array, version: str) -> SourceTree:
+def emit_emulation(plan: CudaPlan, blob: AnyBlob, version: str) -> SourceTree:
     """The same kernels with a host that runs them on a CPU, as a tree for the C++ compiler."""
     name = c_identifier(plan.name)
     symbols = plan.kernels

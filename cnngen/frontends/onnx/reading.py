@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cnngen.errors import ModelError, Source
 from cnngen.frontends.files import open_regular
 from cnngen.frontends.onnx.external import Folder
+from cnngen.frontends.onnx.skeleton import read_skeleton
 from cnngen.frontends.onnx.tensors import take_array
 from cnngen.frontends.record import Record
 from cnngen.ir import Array
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 MAX_MODEL_BYTES = 2**31 - 1
 """Of one protobuf message."""
+LARGE = 1 << 20
+"""Bytes of a file from which on the data of weights go past protobuf."""
 
 
 def read_model(path: Path, record: Record) -> tuple[onnx.ModelProto, dict[str, Array]]:
@@ -35,8 +38,10 @@ def read_model(path: Path, record: Record) -> tuple[onnx.ModelProto, dict[str, A
             )
         handle.seek(0)
         record.read_model(handle)
-        model = parse(handle.read(), Source(str(path)))
-    return take_model(model, path.parent, Source(str(path)), record)
+        found = read_skeleton(handle, size) if size >= LARGE else None
+        text, large = found or (handle.read(), {})
+        model = parse(text, Source(str(path)))
+    return take_model(model, path.parent, Source(str(path)), record, large)
 
 
 def parse(data: bytes, source: Source) -> onnx.ModelProto:
@@ -81,17 +86,24 @@ def _texts(model: onnx.ModelProto) -> Iterator[object]:
 
 
 def take_model(
-    model: onnx.ModelProto, folder: Path | None, source: Source, record: Record
+    model: onnx.ModelProto,
+    folder: Path | None,
+    source: Source,
+    record: Record,
+    large: Mapping[int, Array] | None = None,
 ) -> tuple[onnx.ModelProto, dict[str, Array]]:
-    """The arrays of the initialisers by name; external ones are read from `folder`. Raises `ModelError`."""
+    """The arrays of the initialisers by name; external ones are read from `folder`.
+
+    `large` has the bytes of those whose data are no longer in the model, by their numbers. Raises `ModelError`.
+    """
     arrays: dict[str, Array] = {}
     with Folder(folder, source, record) as files:
-        for tensor in model.graph.initializer:
+        for number, tensor in enumerate(model.graph.initializer):
             if tensor.name in arrays or not tensor.name:
                 problem = "two initialisers carry this name" if tensor.name else "an initialiser has no name"
                 raise ModelError(problem, source=source, layer=tensor.name or None)
             try:
-                arrays[tensor.name] = take_array(tensor, files)
+                arrays[tensor.name] = take_array(tensor, files, (large or {}).get(number))
             except ModelError as error:
                 raise error.at(source, tensor.name) from None
     if len(model.graph.sparse_initializer):

@@ -69,8 +69,10 @@ def dtype_of(code: int) -> np.dtype[np.generic] | None:
     return np.dtype(np.float32) if name == "bfloat16" else np.dtype(name)
 
 
-def take_array(tensor: onnx.TensorProto, files: Folder) -> Array:
+def take_array(tensor: onnx.TensorProto, files: Folder, raw: Array | None = None) -> Array:
     """The array of `tensor`, whose data are dropped; bfloat16 comes as float32.
+
+    `raw` are the bytes of its data where they were read before it (`skeleton`).
 
     Raises `ModelError` where the data do not have the size that its shape and type ask for.
     """
@@ -83,18 +85,17 @@ def take_array(tensor: onnx.TensorProto, files: Folder) -> Array:
     count = math.prod(shape)
     stored = np.dtype("<u2") if tensor.data_type == TensorProto.BFLOAT16 else dtype.newbyteorder("<")
     if tensor.data_location == TensorProto.EXTERNAL:
-        data = files.read(tensor, count * stored.itemsize)
-        array = np.frombuffer(data, stored)
-    elif tensor.HasField("raw_data"):
-        raw = tensor.raw_data
-        if len(raw) != count * stored.itemsize:
+        array = np.frombuffer(files.read(tensor, count * stored.itemsize), stored)
+    elif raw is not None or tensor.HasField("raw_data"):
+        data = tensor.raw_data if raw is None else raw
+        if len(data) != count * stored.itemsize:
             raise ModelError(
-                f"has {len(raw):,} bytes of data, its shape {list(shape)} of {type_name(tensor.data_type)} needs "
+                f"has {len(data):,} bytes of data, its shape {list(shape)} of {type_name(tensor.data_type)} needs "
                 f"{count * stored.itemsize:,}",
                 remedy="the file is damaged or was exported wrongly: export it again",
             )
         tensor.ClearField("raw_data")
-        array = np.frombuffer(raw, stored)
+        array = np.frombuffer(data, stored)
     else:
         array = _from_fields(tensor, count, dtype, stored)
     if tensor.data_type == TensorProto.BFLOAT16:
