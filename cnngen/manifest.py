@@ -22,7 +22,7 @@ import numpy as np
 import cnngen
 from cnngen._version import __version__
 from cnngen.backends.cpu.compiler import Compiler, file_facts, generator, surroundings
-from cnngen.backends.cpu.target import ISAS, available_cores, host_isas, resolve
+from cnngen.backends.cpu.target import ISAS, available_cores, here, host_isas, resolve
 from cnngen.digest import digest_file
 from cnngen.errors import CacheWarning, CnngenError, ModelError, Source, WeightsError, WeightsWarning
 from cnngen.frontends import ONNX_SUFFIXES, YAML_SUFFIXES
@@ -184,8 +184,9 @@ def _circumstances(request: Request) -> str:
 def _machine(request: Request) -> tuple[tuple[object, ...], list[str]]:
     """What the target is on this machine, and all that the choice of its compiler goes by."""
     if request.target == "cpu":
-        target = resolve(request.isa, 1 if request.threads is None else request.threads)
-        return (target.name, target.flags, available_cores() if request.threads is None else None), surroundings()
+        target = here(resolve(request.isa, 1 if request.threads is None else request.threads))
+        cores = available_cores() if request.threads is None else None
+        return (target.name, target.flags, target.machine, cores), surroundings()
     from cnngen.backends.cuda import compiler as cuda
     from cnngen.backends.cuda import target as cuda_target
 

@@ -207,8 +207,8 @@ def plan_for(
     from cnngen.passes import optimise
 
     count = threads if threads is not None else default_threads(graph)
-    reproducible = numerics == "reproducible"
-    return plan_graph(optimise(graph), cpu_target.resolve(isa, count, run_here=run_here, reproducible=reproducible))
+    target = cpu_target.resolve(isa, count, run_here=run_here, reproducible=numerics == "reproducible")
+    return plan_graph(optimise(graph), cpu_target.here(target))
 
 
 def cuda_plan_for(graph: Graph, *, target: str, architectures: str = "native", precision: str = "fp32") -> CudaPlan:

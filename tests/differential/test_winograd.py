@@ -111,7 +111,7 @@ def forced(monkeypatch: pytest.MonkeyPatch, tile: int) -> None:
     def choose(op: Conv2D, _source: Any, output: Any, _target: Any) -> winograd.Choice | None:
         count = output[0] * math.prod(winograd.tiles_of(output, tile))
         block = 64 if op.filters % 2 else 3
-        return winograd.Choice(tile, min(block, count), 0.0) if algorithm.applies(op) else None
+        return winograd.Choice(tile, min(block, count)) if algorithm.applies(op) else None
 
     monkeypatch.setattr(winograd, "choose", choose)
 

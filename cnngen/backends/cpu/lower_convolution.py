@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from cnngen.backends.cpu import tiling, winograd
+from cnngen.backends.cpu.choices import Choice
 from cnngen.backends.cpu.kernels import (
     AnyKernel,
     Axis,
@@ -21,15 +22,13 @@ from cnngen.backends.cpu.kernels import (
     even_strips,
 )
 from cnngen.backends.cpu.target import Target
+from cnngen.errors import PlanError
 from cnngen.ir import TensorType
 from cnngen.ops import Conv2D, Conv2DTranspose, Dense
 from cnngen.plan.layout import Scratch
 from cnngen.plan.memory import View
 from cnngen.plan.phases import phase_view
 from cnngen.plan.steps import Lowered
-
-ONE_ROW_PIXELS = 64
-"""Up to so many pixels an image may be tiled as one row: each tile is a function of its own."""
 
 PLANAR_STORE_CYCLES = 1.2
 """Cycles to store one result of the planar convolution, which turns rows into pixels."""
@@ -89,7 +88,8 @@ def convolution(
         begin = (_with_padding(op, source), *reads[1:])
         return Lowered(kernel, begin, write, scratch=scratch(target.threads * kernel.scratch_floats))
     name = "x".join(map(str, op.kernel)) + "s" + "x".join(map(str, sorted(set(op.stride))))
-    return windowed(op, f"conv2d_{name}", reads, write, target)
+    chosen = target.choices.find(op, source.shape, write.shape)
+    return windowed(op, f"conv2d_{name}", reads, write, target, chosen)
 
 
 def transposed(
@@ -132,7 +132,9 @@ def transposed(
         yield windowed(window, name, (reads[0], *residual), own, target)._replace(taps=taps)
 
 
-def windowed(op: Conv2D, family: str, reads: tuple[View, ...], write: View, target: Target) -> Lowered[AnyKernel]:
+def windowed(
+    op: Conv2D, family: str, reads: tuple[View, ...], write: View, target: Target, chosen: Choice | None = None
+) -> Lowered[AnyKernel]:
     """The kernel called `family` for a convolution whose padding may begin inside the input (be negative)."""
     source, lanes = reads[0], target.isa.lanes
     shifted = _with_padding(op, source)
@@ -164,7 +166,7 @@ def windowed(op: Conv2D, family: str, reads: tuple[View, ...], write: View, targ
             reads,
             write,
         )
-    planar = _planar(op, family, shifted, write, residual, target, axes)
+    planar = _planar(op, family, shifted, write, residual, target, axes, chosen)
     if planar is not None:
         return Lowered(planar, reads, write)
     group_inputs = channels // op.groups
@@ -177,7 +179,7 @@ def windowed(op: Conv2D, family: str, reads: tuple[View, ...], write: View, targ
     )
     kernel = _tiled(
         family, axes, op.groups, group_inputs, op.filters // op.groups, source.strides[3], loops,
-        op.use_bias, op.residual, epilogue, target,
+        op.use_bias, op.residual, epilogue, target, chosen or Choice("direct"),
     )  # fmt: skip
     return Lowered(kernel, reads, write)
 
@@ -194,7 +196,8 @@ def dense(op: Dense, reads: tuple[View, ...], write: View, target: Target) -> Lo
     axes = _pixel_axes((1, 1), source, write, None)
     features = source.shape[3]
     loops, epilogue = (Loop(features, 1, "c"),), Epilogue(op.activation)
-    kernel = _tiled("dense", axes, 1, features, op.units, 1, loops, op.use_bias, False, epilogue, target)
+    chosen = target.choices.find(op, source.shape, write.shape) or Choice("direct")
+    kernel = _tiled("dense", axes, 1, features, op.units, 1, loops, op.use_bias, False, epilogue, target, chosen)
     return Lowered(kernel, reads, write)
 
 
@@ -210,23 +213,28 @@ def _tiled(
     has_residual: bool,
     epilogue: Epilogue,
     target: Target,
+    chosen: Choice,
 ) -> ConvKernel:
     lanes, registers = target.isa.lanes, target.isa.registers
     *outer, columns = merge_axes(axes)
     if not outer and columns.count > 1:
-        length = tiling.chunk(columns.count, group_outputs, lanes, registers, groups, target.threads)
+        length = chosen.row or tiling.chunk(columns.count, group_outputs, lanes, registers, groups, target.threads)
+        if columns.count % length:
+            raise PlanError(f"rows of {length} pixels do not divide {columns.count}", remedy="choose a divisor")
         outer = [
             Axis(columns.count // length, length * columns.input, length * columns.output, length * columns.residual)
         ]
         columns = replace(columns, count=length)
     pixels = row_pixels([columns])
     rows = math.prod(axis.count for axis in outer)
-    tiled = tiling.tile_channels(group_outputs, len(pixels), lanes, registers, rows * groups, target.threads)
-    if rows > 1 and rows * len(pixels) <= ONE_ROW_PIXELS:
+    tile = (chosen.vectors, chosen.pixels)
+    tiled = tiling.tile_channels(group_outputs, len(pixels), lanes, registers, rows * groups, target.threads, *tile)
+    if rows > 1 and rows * len(pixels) <= tiling.ONE_ROW_PIXELS and chosen.row in (0, rows * len(pixels)):
         # Tiles that cross the lines of a small image waste fewer pixels and read the weights less often; but then
         # there are fewer units of work for the threads to share.
-        crossing = tiling.tile_channels(group_outputs, rows * len(pixels), lanes, registers, groups, target.threads)
-        if crossing.cycles < 0.97 * tiled.cycles:
+        whole = rows * len(pixels)
+        crossing = tiling.tile_channels(group_outputs, whole, lanes, registers, groups, target.threads, *tile)
+        if chosen.row or crossing.cycles < 0.97 * tiled.cycles:
             pixels, tiled, outer = row_pixels([*outer, columns]), crossing, []
     blocks = tuple(replace(block, strips=even_strips(block.strips, pixels)) for block in tiled.blocks)
     return ConvKernel(
@@ -247,12 +255,25 @@ def _tiled(
 
 
 def _planar(
-    op: Conv2D, family: str, source: View, write: View, residual: View | None, target: Target, axes: Sequence[Axis]
+    op: Conv2D,
+    family: str,
+    source: View,
+    write: View,
+    residual: View | None,
+    target: Target,
+    axes: Sequence[Axis],
+    chosen: Choice | None,
 ) -> PlanarConvKernel | None:
-    """The planar kernel, where the input allows it and the model finds it faster than the direct one."""
+    """The planar kernel, where the input allows it and the model finds it faster than the direct one.
+
+    Raises `PlanError` where it is chosen and the input does not allow it.
+    """
     lanes, registers = target.isa.lanes, target.isa.registers
     columns = axes[2]
+    wanted = chosen is not None and chosen.algorithm == "planar"
     if lanes == 1 or columns.input != 1 or op.groups != 1 or op.stride[1] != 1:
+        if wanted:
+            raise PlanError(f"{chosen} cannot compute {op}", remedy="choose another algorithm, or tune again")
         return None
     vectors, filters_tile, cycles = tiling.planar_tile(columns.count, op.filters, lanes, registers)
     taps = [
@@ -263,7 +284,7 @@ def _planar(
     ]
     planar_cycles = len(taps) * cycles + PLANAR_STORE_CYCLES * columns.count * op.filters
     direct_cycles = len(taps) * tiling.tile_channels(op.filters, columns.count, lanes, registers).cycles
-    if planar_cycles >= direct_cycles:
+    if not wanted and (chosen is not None or planar_cycles >= direct_cycles):
         return None
     return PlanarConvKernel(
         lanes,

@@ -44,6 +44,8 @@ class Plan(NetworkPlan[AnyKernel]):
 
 def plan_graph(graph: Graph, target: Target) -> Plan:
     """Plan `graph`, which must be optimised and verified, for `target`."""
+    weights = sum(array.nbytes for node in graph.nodes for array in node.weights.values())
+    target = replace(target, parameter_bytes=weights)
     layout = lay_out(graph, lambda graph, node: halo_of(graph, node, target))
     blob, scratch = Blob(layout.constant_floats), ScratchRooms(layout)
     lanes = target.isa.lanes

@@ -5,9 +5,11 @@ from __future__ import annotations
 import functools
 import os
 import platform
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from cnngen.backends.cpu.choices import NO_CHOICES, Choices
+from cnngen.backends.cpu.machine import DEFAULTS, Machine, known
 from cnngen.errors import TargetError
 
 EMULATED_SUFFIX = "-emulated"
@@ -60,12 +62,22 @@ class Target:
     With `emulated` the plan and the kernels are those of `isa`, but the vocabulary is written with
     the compiler's own vectors, so that they can be checked on a machine that lacks the ISA. `reproducible`
     code gives the same bits on every ISA with fused multiply-add: no algorithm that depends on the ISA.
+    The planner goes by `machine` and, where its `choices` name a layer, by those. `parameter_bytes` of the whole
+    network tell where a run finds its weights: in a cache, or in memory.
     """
 
     isa: Isa
     threads: int = 1
     emulated: bool = False
     reproducible: bool = False
+    given_machine: Machine | None = None
+    choices: Choices = NO_CHOICES
+    parameter_bytes: int = 0
+
+    @property
+    def machine(self) -> Machine:
+        """The figures that the planner goes by: those given, or what is usual for the ISA."""
+        return self.given_machine or DEFAULTS[self.isa.name]
 
     @property
     def name(self) -> str:
@@ -126,6 +138,13 @@ def resolve(isa: str, threads: int, *, run_here: bool = True, reproducible: bool
             "elsewhere what --emit-only writes",
         )
     return Target(ISAS[name], threads, emulated, reproducible)
+
+
+def here(target: Target) -> Target:
+    """`target` with the figures that were measured on this machine, if they were and it runs on it natively."""
+    if target.emulated or target.isa.name not in host_isas():
+        return target
+    return replace(target, given_machine=known(target.isa.name))
 
 
 def available_cores() -> int:

@@ -12,11 +12,13 @@ import functools
 from dataclasses import dataclass
 
 from cnngen.backends.cpu.kernels import ChannelBlocks, Strip
+from cnngen.backends.cpu.machine import FMA_UNITS
 
-FMA_UNITS = 2
 FMA_LATENCY = 4.5
 LOAD_PORTS = 2
 MAX_VECTORS = 8
+ONE_ROW_PIXELS = 64
+"""Up to so many pixels an image may be tiled as one row: each tile is a function of its own."""
 
 
 def tile_cycles(pixels: int, vectors: int) -> float:
@@ -39,24 +41,24 @@ class Tiling:
 
 
 @functools.cache
-def tile_row(columns: int, vectors: int, registers: int, reserved: int = 0) -> Tiling:
+def tile_row(columns: int, vectors: int, registers: int, reserved: int = 0, pixels: int = 0) -> Tiling:
     """The cheapest cover of `columns` pixels by at most two tile heights.
 
     Of equally cheap ones the one with the fewest tiles: each tile reads the weights again. `reserved`
-    registers hold something else.
+    registers hold something else. With `pixels` the first height is given: that, or all that fits.
     """
     limit = min(max_pixels(vectors, registers - reserved), columns)
     best, fewest = None, 0
-    for main in range(limit, 0, -1):
+    for main in [min(pixels, limit)] if pixels else range(limit, 0, -1):
         for repeat in range(columns // main, max(columns // main - 3, -1), -1):
             rest = columns - repeat * main
             options = [(0, 0)] if rest == 0 else [(p, rest // p) for p in range(1, limit + 1) if rest % p == 0]
-            for pixels, count in options:
+            for height, count in options:
                 cycles = repeat * tile_cycles(main, vectors)
-                cycles += count * tile_cycles(pixels, vectors) if count else 0.0
+                cycles += count * tile_cycles(height, vectors) if count else 0.0
                 tiles = repeat + count
                 if best is None or cycles < best.cycles - 1e-9 or (cycles < best.cycles + 1e-9 and tiles < fewest):
-                    strips = [Strip(0, main, repeat), Strip(repeat * main, pixels, count)]
+                    strips = [Strip(0, main, repeat), Strip(repeat * main, height, count)]
                     best, fewest = Tiling(tuple(strip for strip in strips if strip.repeat), cycles), tiles
     assert best is not None
     return best
@@ -72,26 +74,34 @@ class BlockTiling:
 
 @functools.cache
 def tile_channels(
-    channels: int, columns: int, lanes: int, registers: int, rows: int = 1, threads: int = 1
+    channels: int,
+    columns: int,
+    lanes: int,
+    registers: int,
+    rows: int = 1,
+    threads: int = 1,
+    width: int = 0,
+    pixels: int = 0,
 ) -> BlockTiling:
     """The cheapest split of a group's output channels into blocks, each with its row tiling.
 
     A block of one of `rows` rows (of all groups) is a unit of work; `threads` share those of each set of blocks.
+    With `width` and `pixels`, vectors and pixels of a register tile are given.
     """
     total = -(-channels // lanes)
     tail = channels % lanes
     best: BlockTiling | None = None
-    for vectors in range(1, min(MAX_VECTORS, total) + 1):
+    for vectors in [min(width, total)] if width else range(1, min(MAX_VECTORS, total) + 1):
         full, rest = divmod(total, vectors)
         blocks, cycles = [], 0.0
         if tail and rest == 0:
             full, rest = full - 1, vectors
         if full:
-            row = tile_row(columns, vectors, registers)
+            row = tile_row(columns, vectors, registers, 0, pixels)
             blocks.append(ChannelBlocks(0, full, vectors, 0, row.strips))
             cycles += -(-full * rows // threads) * row.cycles
         if rest:
-            row = tile_row(columns, rest, registers)
+            row = tile_row(columns, rest, registers, 0, pixels)
             blocks.append(ChannelBlocks(full * vectors * lanes, 1, rest, tail, row.strips))
             cycles += -(-rows // threads) * row.cycles
         # A wider block reads the input less often: it wins where the model sees no difference.

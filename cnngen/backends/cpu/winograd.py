@@ -1,4 +1,4 @@
-"""Whether a convolution is worth Winograd's algorithm, with which tile, and how many tiles at a time.
+"""Convolutions by Winograd's algorithm: how many tiles at a time, which halo, which kernel.
 
 A block of tiles goes through three stages: its inputs are transformed, multiplied by the transformed filters (a
 matrix product for each of the (m + 2)^2 elements of a tile), and the products are transformed into results. Blocks are
@@ -8,95 +8,45 @@ once, are used often.
 
 from __future__ import annotations
 
-import functools
 import math
 from dataclasses import dataclass, replace
 
 from cnngen import winograd
-from cnngen.backends.cpu import tiling
+from cnngen.backends.cpu import cost, tiling
+from cnngen.backends.cpu.choices import Image
+from cnngen.backends.cpu.cost import tiles_of
 from cnngen.backends.cpu.kernels import Axis, ConvKernel, Epilogue, Loop, Pixel, WinogradKernel, even_strips
 from cnngen.backends.cpu.target import Target
+from cnngen.errors import PlanError
 from cnngen.ops import Conv2D
 from cnngen.plan.memory import Halo, View
-
-Image = tuple[int, int, int, int]
-
-LEAST_CHANNELS = 8
-"""Fewer input channels leave the product too short for the transforms to pay."""
-BLOCKS = (4, 6, 7, 8, 10, 12, 14, 16, 20, 24, 28, 32, 36, 42, 48, 56, 64)
-"""Tiles of a block: multiples of register tiles; beyond them nothing is gained."""
-L2_BYTES = 256 << 10
-"""What the stages of a block may leave in L2."""
-FAR_BYTES_A_CYCLE = 12.0
-"""Filters that do not fit beside that come from L3 at this rate (one core)."""
-L3_BYTES = 16 << 20
-"""Of filters; more than that comes from memory."""
-MEMORY_BYTES_A_CYCLE = 4.0
-"""A core's share of the bandwidth of memory."""
-TRANSFORM_CYCLES = {2: (28.0, 20.0), 4: (110.0, 85.0)}
-"""Cycles for a vector of channels of a tile: of the inputs, of the results. Loads and stores count as much as sums."""
-GAIN = 0.9
-"""The algorithm rounds more than a plain sum: it has to save at least a tenth."""
 
 
 @dataclass(frozen=True)
 class Choice:
-    """F(`tile` x `tile`, 3x3) on `block` tiles at a time, and the cycles that is expected to take."""
+    """F(`tile` x `tile`, 3x3) on `block` tiles at a time; `vectors` and `pixels` of the products' tiles, or 0."""
 
     tile: int
     block: int
-    cycles: float
-
-
-def tiles_of(output: Image, tile: int) -> tuple[int, int]:
-    """Rows and columns of tiles of an image."""
-    return -(-output[1] // tile), -(-output[2] // tile)
+    vectors: int = 0
+    pixels: int = 0
 
 
 def choose(op: Conv2D, source: Image, output: Image, target: Target) -> Choice | None:
-    """The fastest way through Winograd's algorithm, or None where a direct sum is expected to be as fast.
+    """How Winograd's algorithm computes a layer, or None where a direct sum is to compute it.
 
-    `source` and `output` are the shapes (n, h, w, c) of the input and of the result.
+    `source` and `output` are the shapes (n, h, w, c) of the input and of the result. Decided by the target's choice
+    for the layer, or else by the model of its time. Raises `PlanError` for a choice that cannot be.
     """
-    if target.reproducible or not winograd.applies(op) or source[3] < LEAST_CHANNELS:
+    chosen = target.choices.find(op, source, output) or cost.fastest(op, source, output, target).choice
+    if chosen.algorithm != "winograd":
         return None
-    lanes, registers = target.isa.lanes, target.isa.registers
-    direct = 9 * source[3] * tiling.tile_channels(output[3], output[2], lanes, registers, output[0] * output[1]).cycles
-    # Whether, and which tile, must not depend on the number of threads: results do not.
-    best = _cheapest(tuple(winograd.TRANSFORMS), source, output, lanes, registers, 1)
-    if best.cycles >= GAIN * direct:
-        return None
-    return _cheapest((best.tile,), source, output, lanes, registers, target.threads)
-
-
-@functools.cache
-def _cheapest(tiles: tuple[int, ...], source: Image, output: Image, lanes: int, registers: int, threads: int) -> Choice:
-    """The block, and the one of `tiles`, with the least expected time of the busiest thread."""
-    candidates = []
-    for tile in tiles:
-        count = output[0] * math.prod(tiles_of(output, tile))
-        for block in sorted({min(size, count) for size in BLOCKS}):
-            cycles = _cycles(tile, block, count, source[3], output[3], lanes, registers, threads)
-            candidates.append(Choice(tile, block, cycles))
-    return min(candidates, key=lambda choice: choice.cycles)
-
-
-def _cycles(
-    tile: int, block: int, count: int, channels: int, filters: int, lanes: int, registers: int, threads: int
-) -> float:
-    """Expected cycles of the busiest thread."""
-    elements = (tile + 2) ** 2
-    blocks = -(-count // block)
-    product = elements * channels * tiling.tile_channels(filters, block, lanes, registers).cycles
-    inputs, outputs = TRANSFORM_CYCLES[tile]
-    transforms = block * (inputs * -(-channels // lanes) + outputs * -(-filters // lanes))
-    held = 4 * elements * block * (channels + filters)
-    weights = 4 * elements * channels * filters
-    rate = FAR_BYTES_A_CYCLE if weights <= L3_BYTES else MEMORY_BYTES_A_CYCLE
-    far = weights / rate if held + weights > L2_BYTES else 0.0
-    if held > L2_BYTES:
-        far += 2 * (held - L2_BYTES) / FAR_BYTES_A_CYCLE
-    return -(-blocks // threads) * (max(product, far) + 0.25 * far + transforms)
+    if chosen.tile not in winograd.TRANSFORMS or not winograd.applies(op) or target.reproducible:
+        raise PlanError(f"{chosen} cannot compute {op}", remedy="choose another algorithm, or tune again")
+    count = output[0] * math.prod(tiles_of(output, chosen.tile))
+    if not chosen.block:
+        chosen = chosen._replace(block=cost.sized(op, source, output, target, chosen).choice.block)
+    return Choice(chosen.tile, min(chosen.block, count), chosen.vectors, chosen.pixels)
 
 
 def halo(op: Conv2D, source: Image, output: Image, choice: Choice) -> Halo:
@@ -136,7 +86,8 @@ def product_kernel(choice: Choice, channels: int, filters: int, target: Target) 
     elements = (choice.tile + 2) ** 2
     row = apart(-(-channels // lanes) * lanes)
     pixels = tuple(Pixel(t * row, t * apart(filters)) for t in range(choice.block))
-    tiled = tiling.tile_channels(filters, choice.block, lanes, registers)
+    tile = (choice.vectors, choice.pixels)
+    tiled = tiling.tile_channels(filters, choice.block, lanes, registers, 1, 1, *tile)
     blocks = tuple(replace(block, strips=even_strips(block.strips, pixels)) for block in tiled.blocks)
     return ConvKernel(
         lanes,

@@ -1,0 +1,80 @@
+"""How single layers are to be computed: what the planner decides, what tuning found, what a test forces.
+
+A `Choice` names an algorithm and its sizes; what it leaves at 0 the planner decides. `Choices` are part of the
+`Target`: a plan is a function of graph and target, whoever made the choices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
+
+from cnngen.errors import PlanError
+
+if TYPE_CHECKING:
+    from cnngen.ops import Conv2D, Dense
+
+Algorithm = Literal["direct", "planar", "depthwise", "winograd"]
+Image = tuple[int, int, int, int]
+
+
+class Choice(NamedTuple):
+    """How a convolution or dense layer is computed.
+
+    `vectors` of output channels and at most `pixels` make a register tile; `row` is how many pixels are tiled as one
+    row. Winograd's F(`tile` x `tile`, 3x3) takes `block` tiles at a time. 0: as the planner thinks best.
+    """
+
+    algorithm: Algorithm
+    vectors: int = 0
+    pixels: int = 0
+    row: int = 0
+    tile: int = 0
+    block: int = 0
+
+    def __str__(self) -> str:
+        name = f"winograd F({self.tile}x{self.tile})" if self.algorithm == "winograd" else self.algorithm
+        parts = [f"{self.block} tiles at a time"] if self.block else []
+        parts += [f"{self.pixels or 'any'}x{self.vectors or 'any'} tile"] if self.pixels or self.vectors else []
+        parts += [f"rows of {self.row}"] if self.row else []
+        return ", ".join([name, *parts])
+
+    def as_json(self) -> dict[str, Any]:
+        """The fields that say something."""
+        return {key: value for key, value in self._asdict().items() if value}
+
+    @staticmethod
+    def from_json(fields: Mapping[str, Any]) -> Choice:
+        """Raises `PlanError` for what is no choice."""
+        unknown = set(fields) - set(Choice._fields)
+        sizes = [value for key, value in fields.items() if key != "algorithm"]
+        if unknown or fields.get("algorithm") not in get_args(Algorithm):
+            raise PlanError(f"{dict(fields)} is no choice of an algorithm and its sizes")
+        if not all(type(size) is int and 0 <= size <= 1 << 20 for size in sizes):
+            raise PlanError(f"the sizes of {dict(fields)} are no small whole numbers")
+        return Choice(**fields)
+
+
+class Choices(NamedTuple):
+    """Choices by `layer_key`."""
+
+    items: tuple[tuple[str, Choice], ...] = ()
+
+    @staticmethod
+    def of(choices: Mapping[str, Choice]) -> Choices:
+        return Choices(tuple(sorted(choices.items(), key=lambda item: item[0])))
+
+    def find(self, op: Conv2D | Dense, source: Image, output: Image) -> Choice | None:
+        """The choice for a layer, if there is one."""
+        if not self.items:
+            return None
+        key = layer_key(op, source, output)
+        return next((choice for name, choice in self.items if name == key), None)
+
+
+NO_CHOICES = Choices()
+
+
+def layer_key(op: Conv2D | Dense, source: Image, output: Image) -> str:
+    """What makes two layers the same to compute: op and shapes (n, h, w, c), not names or values."""
+    return f"{op} {'x'.join(map(str, source))} -> {'x'.join(map(str, output))}"
