@@ -14,6 +14,7 @@ from cnngen.passes.expand_operands import expand_operands
 from cnngen.passes.fold_batch_norm import fold_batch_norm
 from cnngen.passes.fold_flatten import fold_flatten
 from cnngen.passes.fuse_epilogues import fuse_epilogues
+from cnngen.passes.fuse_gates import fuse_gates
 from cnngen.passes.infer_shapes import infer_shapes
 from cnngen.passes.nest_concats import nest_concats
 from cnngen.passes.remove_dead import remove_dead
@@ -24,6 +25,7 @@ PASSES: tuple[Callable[[Graph], Graph], ...] = (
     remove_identity,  # a dropout between flatten and dense, or layer and activation, would hide them
     fold_flatten,
     fold_batch_norm,
+    fuse_gates,
     fuse_epilogues,
     expand_operands,
     nest_concats,
@@ -46,6 +48,7 @@ __all__ = [
     "fold_batch_norm",
     "fold_flatten",
     "fuse_epilogues",
+    "fuse_gates",
     "infer_shapes",
     "nest_concats",
     "optimise",

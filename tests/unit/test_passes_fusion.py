@@ -9,8 +9,20 @@ import pytest
 
 from cnngen.errors import Source
 from cnngen.ir import Graph, Node, verify_graph
-from cnngen.ops import Activate, Activation, Add, BatchNorm, Conv2D, Conv2DTranspose, Dense, Flatten, Identity, Pool2D
-from cnngen.passes import fold_batch_norm, fuse_epilogues, optimise
+from cnngen.ops import (
+    Activate,
+    Activation,
+    Add,
+    BatchNorm,
+    Conv2D,
+    Conv2DTranspose,
+    Dense,
+    Flatten,
+    Identity,
+    Mul,
+    Pool2D,
+)
+from cnngen.passes import fold_batch_norm, fuse_epilogues, fuse_gates, optimise
 from cnngen.reference import bound, reference
 from tests.graphs import EXAMPLES, RELU, SAME3, Builder, chain, feed
 from tests.unit.test_passes_cleanup import assert_same, kinds
@@ -259,3 +271,44 @@ def test_error_bounds_of_fused_nodes_hold_for_the_unfused_float32_network() -> N
     single = graph.nodes[0].op.evaluate([x], graph.nodes[0].weights)
     assert single.dtype == np.float32
     assert (np.abs(np.maximum(single, 0) - result.value) <= result.limit).all()
+
+
+GATED = {
+    "silu": Activation("sigmoid"),
+    "hard_swish": Activation("hard_sigmoid", 1 / 6, 0.5),
+}
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["x-gate", "gate-x"])
+@pytest.mark.parametrize("name", GATED)
+def test_a_product_with_its_own_gate_is_one_activation(name: str, first: bool) -> None:
+    net = Builder((1, 4, 4, 2))
+    conv = net.add(Conv2D(3, (1, 1)))
+    gate = net.add(Activate(GATED[name]), conv)
+    graph = with_source(net.graph(net.add(Mul(), *((conv, gate) if first else (gate, conv)))))
+    after = fuse_gates(graph)
+    assert kinds(after) == ["conv2d", name]
+    assert (after.nodes[-1].name, after.nodes[-1].source) == (graph.nodes[-1].name, graph.nodes[1].source)
+    assert_same(graph, after, rtol=1e-6)
+    optimised = optimise(graph)
+    assert kinds(optimised) == ["conv2d"]
+    assert optimised.nodes[0].op == Conv2D(3, (1, 1), activation=Activation(name))
+
+
+def test_products_that_are_no_gate_stay() -> None:
+    sigmoid, other = Activate(Activation("sigmoid")), Activate(Activation("hard_sigmoid", 0.2, 0.5))
+    for case in range(5):
+        net = Builder((1, 4, 4, 2))
+        x = net.add(Conv2D(2, (1, 1)))
+        y = net.add(Conv2D(2, (1, 1)), "x")
+        gate = net.add(other if case == 1 else sigmoid, y if case == 0 else x)
+        if case == 2:  # somebody else reads the gate
+            product = net.add(Mul(), x, gate)
+            graph = net.graph(net.add(Add(), product, gate))
+        elif case == 3:
+            graph = net.graph(net.add(Mul(), x, gate, y))
+        elif case == 4:  # the gate is an output
+            graph = net.graph(net.add(Mul(), x, gate), gate)
+        else:
+            graph = net.graph(net.add(Mul(), x, gate))
+        assert kinds(fuse_gates(graph)) == kinds(graph), case

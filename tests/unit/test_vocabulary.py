@@ -101,7 +101,9 @@ ACTIVATIONS = (
     *(Activation("pow", exponent) for exponent in (0.5, -0.5, 1.7, -0.3, 1e3, 1e-3)),
 )
 
-FUNCTIONS_OF_ONE = ("v_exp", "v_log", "v_expm1", "v_log1p", "v_normal_tail", "v_erf", "v_log_any", "v_abs")
+FUNCTIONS_OF_ONE = (
+    "v_exp", "v_log", "v_expm1", "v_log1p", "v_normal_tail", "v_erf", "v_log_any", "v_abs", "v_one_plus_exp_minus",
+)  # fmt: skip
 """Functions of vector_math.h beside the activations."""
 
 PREAMBLE = """#include <stddef.h>
@@ -286,8 +288,8 @@ def test_moves(vocabulary: Vocabulary) -> None:
 
 
 def test_powers_of_two_take_floats_apart_and_together(vocabulary: Vocabulary) -> None:
-    n = np.arange(-126, 128, dtype=np.float32)
-    assert_same_bits(vocabulary("v_pow2", n), np.exp2(n.astype(np.float64)))
+    n = np.arange(-126, 129, dtype=np.float32)
+    assert_same_bits(vocabulary("v_pow2", n), np.append(np.exp2(n[:-1].astype(np.float64)), np.inf))
     rng = np.random.default_rng(0)
     x = np.concatenate(
         [np.ldexp(rng.uniform(1, 2, 254), np.arange(-126, 128)).astype(np.float32), [SMALLEST_NORMAL, 1.0, LARGEST]]
@@ -394,6 +396,17 @@ def test_exp_is_as_accurate_as_softmax_assumes(vocabulary: Vocabulary) -> None:
 def test_exp_of_special_values(vocabulary: Vocabulary) -> None:
     x = np.array([0.0, -0.0, np.inf, -np.inf, np.nan, LARGEST, -LARGEST, 1e-40, -1e-40, 89.0, -104.0, -500.0])
     assert_same_bits(vocabulary("v_exp", x), [1, 1, np.inf, 0, np.nan, np.inf, 0, 1, 1, np.inf, 0, 0])
+
+
+def test_one_plus_exp_minus_is_as_accurate_as_silu_assumes(vocabulary: Vocabulary) -> None:
+    halves = (np.arange(-255, 250, 2) * (np.log(2) / 2)).astype(np.float32).view(np.int32)
+    x = np.concatenate([sweep(-88.3, 120, 500_000), np.linspace(-1, 1, 100_000, dtype=np.float32)])
+    x = np.concatenate([x, (halves[:, None] + np.arange(-200, 201, dtype=np.int32)).view(np.float32).ravel()])
+    x = x[x > -88.3]
+    found = vocabulary("v_one_plus_exp_minus", x)
+    assert_relative("1 + e^-x", x, found, 1 + np.exp(-x.astype(np.float64)), 4)
+    ends = np.array([np.inf, -np.inf, np.nan, 1e30, -1e30, -89.0], np.float32)
+    assert_same_bits(vocabulary("v_one_plus_exp_minus", ends), [1, np.inf, np.nan, 1, np.inf, np.inf])
 
 
 def test_log_is_as_accurate_as_lrn_assumes(vocabulary: Vocabulary) -> None:

@@ -30,6 +30,9 @@ from cnngen.plan.memory import View
 from cnngen.plan.phases import phase_view
 from cnngen.plan.steps import Lowered
 
+RESIDENT_BYTES = 1 << 18
+"""Weights of a layer up to this stay in L2 beside a row of input and output."""
+
 PLANAR_STORE_CYCLES = 1.2
 """Cycles to store one result of the planar convolution, which turns rows into pixels."""
 
@@ -237,6 +240,10 @@ def _tiled(
         if chosen.row or crossing.cycles < 0.97 * tiled.cycles:
             pixels, tiled, outer = row_pixels([*outer, columns]), crossing, []
     blocks = tuple(replace(block, strips=even_strips(block.strips, pixels)) for block in tiled.blocks)
+    # Row by row, input and output go through the cache once, and the weights come from L2 for each row;
+    # block by block it is the other way round, and the output is written in pieces that lie far apart.
+    width = max(block.vectors for block in blocks) * lanes
+    resident = 4 * math.prod(loop.count for loop in loops) * group_outputs * groups
     return ConvKernel(
         lanes,
         family,
@@ -251,6 +258,7 @@ def _tiled(
         has_bias,
         has_residual,
         epilogue,
+        rows_first=resident <= RESIDENT_BYTES and len(pixels) >= width,
     )
 
 

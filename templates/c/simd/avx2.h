@@ -74,7 +74,7 @@ static inline v_t v_select_lt(v_t a, v_t b, v_t x, v_t y)
 {
     return _mm256_blendv_ps(y, x, _mm256_cmp_ps(a, b, _CMP_LT_OQ));
 }
-/* 2^n for an integral n from -126 to 127 */
+/* 2^n for an integral n from -126 to 128, where it is infinite */
 static inline v_t v_pow2(v_t n)
 {
     const __m256i biased = _mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127));

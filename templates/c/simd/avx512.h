@@ -59,7 +59,7 @@ static inline v_t v_select_lt(v_t a, v_t b, v_t x, v_t y)
 {
     return _mm512_mask_mov_ps(y, _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ), x);
 }
-/* 2^n for an integral n from -126 to 127 */
+/* 2^n for an integral n from -126 to 128, where it is infinite */
 static inline v_t v_pow2(v_t n)
 {
     const __m512i biased = _mm512_add_epi32(_mm512_cvtps_epi32(n), _mm512_set1_epi32(127));

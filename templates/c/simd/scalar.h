@@ -47,7 +47,8 @@ static inline v_t v_sqrt(v_t a) { return sqrtf(a); }
 static inline v_t v_round(v_t a) { return rintf(a); }
 /* x where a < b, else y */
 static inline v_t v_select_lt(v_t a, v_t b, v_t x, v_t y) { return a < b ? x : y; }
-/* 2^n for an integral n from -126 to 127: the sum has the biased exponent in its low bits; any bits for NaN */
+/* 2^n for an integral n from -126 to 128, where it is infinite: the sum has the biased exponent in its low bits; any
+   bits for NaN */
 static inline v_t v_pow2(v_t n)
 {
     const float shifted = n + (12582912.0f + 127.0f);

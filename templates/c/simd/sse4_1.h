@@ -63,7 +63,7 @@ static inline v_t v_sqrt(v_t a) { return _mm_sqrt_ps(a); }
 static inline v_t v_round(v_t a) { return _mm_round_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
 /* x where a < b, else y */
 static inline v_t v_select_lt(v_t a, v_t b, v_t x, v_t y) { return _mm_blendv_ps(y, x, _mm_cmplt_ps(a, b)); }
-/* 2^n for an integral n from -126 to 127 */
+/* 2^n for an integral n from -126 to 128, where it is infinite */
 static inline v_t v_pow2(v_t n)
 {
     const __m128i biased = _mm_add_epi32(_mm_cvtps_epi32(n), _mm_set1_epi32(127));

@@ -155,11 +155,24 @@ static inline v_t act_hard_swish(v_t x)
 {
     return v_mul(x, act_hard_sigmoid(x, v_set1(1.0f / 6.0f), v_set1(0.5f)));
 }
-static inline v_t act_sigmoid(v_t x)
+/* 1 + e^-x, relative error below 4 * 2^-24. With s = x + n ln 2: e^-x = 2^n e^-s, a minimax polynomial to degree 6.
+   From n = 128 on (x < -88.37), 2^n is infinite. */
+static inline v_t v_one_plus_exp_minus(v_t x)
 {
-    return v_div(v_set1(1.0f), v_add(v_set1(1.0f), v_exp(v_sub(v_zero(), x))));
+    const v_t near = v_min(v_set1(87.0f), v_max(v_set1(-89.0f), x));
+    const v_t n = v_round(v_mul(near, v_set1(-1.44269504f)));
+    const v_t s = v_fma(n, v_set1(-2.12194440e-4f), v_fma(n, v_set1(0.693359375f), near));
+    v_t p = v_set1(1.38368085e-3f);
+    p = v_fma(p, s, v_set1(-8.37484561e-3f));
+    p = v_fma(p, s, v_set1(4.16682288e-2f));
+    p = v_fma(p, s, v_set1(-0.166664198f));
+    p = v_fma(p, s, v_set1(0.499999911f));
+    p = v_fma(p, s, v_set1(-1.0f));
+    p = v_fma(p, s, v_set1(1.0f));
+    return v_fma(p, v_pow2(n), v_set1(1.0f));
 }
-static inline v_t act_silu(v_t x) { return v_mul(x, act_sigmoid(x)); }
+static inline v_t act_sigmoid(v_t x) { return v_div(v_set1(1.0f), v_one_plus_exp_minus(x)); }
+static inline v_t act_silu(v_t x) { return v_div(x, v_one_plus_exp_minus(x)); }
 /* x sigmoid(beta x) */
 static inline v_t act_swish(v_t x, v_t beta) { return v_mul(x, act_sigmoid(v_mul(beta, x))); }
 static inline v_t act_softsign(v_t x) { return v_div(x, v_add(v_set1(1.0f), v_abs(x))); }

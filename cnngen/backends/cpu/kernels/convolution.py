@@ -59,7 +59,8 @@ class TileFunction:
     """The C function of all register tiles of one size.
 
     Where their pixels lie differently (tiles that cross the lines of an image), `variants` has several
-    tiles, and the function takes the offsets of those `operands` in which they differ as arrays.
+    tiles, and the function takes the offsets of those `operands` in which they differ as arrays. It is
+    made anew for each call then; with a long epilogue, which is never inlined, it has one variant only.
     """
 
     name: str
@@ -104,7 +105,8 @@ class ConvKernel(Kernel):
     are tiled by the strips of each block. A small image is one row, whose pixels are not evenly
     spaced: tiles then cross its lines. Weights are packed for each group, block and reduction step as
     `vectors * lanes` channels; the bias for each group and block likewise. The outputs of a group lie
-    `group_output_step` floats behind those of the group before (0: right behind them).
+    `group_output_step` floats behind those of the group before (0: right behind them). With `rows_first` all
+    blocks of a row come before the next row, else all rows of a block before the next block.
     """
 
     template: ClassVar[str] = "conv2d.c.j2"
@@ -121,6 +123,7 @@ class ConvKernel(Kernel):
     has_residual: bool
     epilogue: Epilogue
     group_output_step: int = 0
+    rows_first: bool = False
 
     @property
     def label(self) -> str:
@@ -173,12 +176,13 @@ class ConvKernel(Kernel):
         functions: dict[Tile, TileFunction] = {}
         names: set[str] = set()
         for (pixels, vectors, tail, _), variants in sizes.items():
-            name = f"{pixels}x{vectors}" + (f"t{tail}" if tail else "")
-            while name in names:
-                name += "_ahead"
-            names.add(name)
-            function = TileFunction(name, tuple(variants))
-            functions |= dict.fromkeys(variants, function)
+            base = f"{pixels}x{vectors}" + (f"t{tail}" if tail else "")
+            for group in [[tile] for tile in variants] if self.epilogue.long else [variants]:
+                name, number = base, 2
+                while name in names:
+                    name, number = f"{base}_{number}", number + 1
+                names.add(name)
+                functions |= dict.fromkeys(group, TileFunction(name, tuple(group)))
         return functions
 
     @property
