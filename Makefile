@@ -33,8 +33,9 @@ example-imagenet: $(DONE)/torch ## a PyTorch module with trained weights names w
 test-pycuda: $(DONE)/pycuda ## the launcher's tests through pycuda (builds it first, with the headers of a CUDA toolkit)
 	CNNGEN_CUDA_DRIVER=pycuda $(BIN)/python -m pytest tests/unit/test_cuda_launcher.py tests/unit/test_cuda_arrays.py tests/faults/test_device.py
 
-check-models: $(DONE)/torch ## well-known networks at full size, as PyTorch modules and as ONNX, against ONNX Runtime
+check-models: $(DONE)/torch ## well-known networks at full size, as modules, as ONNX and as imported specs, against ONNX Runtime
 	$(BIN)/python benchmarks/export_models.py
+	$(BIN)/python benchmarks/round_trip.py --light
 
 fuzz: $(DONE)/dev ## random networks on every ISA; SECONDS=600 or NETWORKS=2000, SEED=1, TARGET=cuda-emulated; failures go to build/fuzz/
 	$(BIN)/python -m tests.fuzz $(if $(TARGET),--target $(TARGET)) $(if $(SECONDS),--seconds $(SECONDS)) $(if $(NETWORKS),--networks $(NETWORKS)) $(if $(SEED),--seed $(SEED))

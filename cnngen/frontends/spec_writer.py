@@ -76,7 +76,9 @@ def spec_weights(graph: Graph) -> dict[str, Array]:
     unfused = _unfused(graph)
     border = _Border.of(unfused)
     return {
-        f"{node.name}.{role}": np.asarray(stored(node.op, role, array, border.format), np.float32, order="C")
+        f"{border.names.get(node.name, node.name)}.{role}": np.asarray(
+            stored(node.op, role, array, border.format), np.float32, order="C"
+        )
         for node in unfused.nodes
         for role, array in node.weights.items()
     }
@@ -84,7 +86,10 @@ def spec_weights(graph: Graph) -> dict[str, Array]:
 
 @dataclass(frozen=True, eq=False)
 class _Border:
-    """A graph with the names that its tensors have in the spec; `skipped` are transpositions that reading makes."""
+    """A graph with the names that its tensors have in the spec; `skipped` are transpositions that reading makes.
+
+    A layer whose result leaves the network as an image carries the name of the output.
+    """
 
     graph: Graph
     layout: Order
@@ -96,7 +101,13 @@ class _Border:
         found = _channels_first(graph)
         if found is None:
             return _Border(graph, "hwc", {}, frozenset())
-        return _Border(graph, "chw", found, frozenset(found))
+        names, skipped = dict(found), frozenset(found)
+        inputs = {tensor.name for tensor in graph.inputs}
+        for output in graph.outputs:
+            layer = found.get(output)
+            if layer is not None and layer not in inputs:
+                names |= {output: output, layer: output}
+        return _Border(graph, "chw", names, skipped)
 
     @property
     def format(self) -> Format:
@@ -134,7 +145,7 @@ class _Border:
         except SpecError as error:
             raise error.at(node.source, node.name) from None
         sources = [self.names.get(name, name) for name in node.inputs]
-        named: dict[str, Any] = {"name": node.name}
+        named: dict[str, Any] = {"name": self.names.get(node.name, node.name)}
         if sources and sources != [previous]:
             named["inputs"] = sources
         return f"- {kind}: {_value({**named, **fields})}  # {self._shape(output)}"

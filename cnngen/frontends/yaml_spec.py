@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from cnngen.frontends.yaml_reader import YamlMap, parse_yaml
 from cnngen.ir import Graph, Input, TensorType
 from cnngen.ops import Transpose
 from cnngen.passes.infer_shapes import infer_shapes
+from cnngen.passes.rewrite import fresh, renamed
 from cnngen.resources import specs_folder
 
 GIVEN: Place = "given"
@@ -42,7 +44,8 @@ def load_spec(path: Path, *, weights: Path | None = None, batch: int = 1, record
     values = parse_yaml(record.spec, str(path))
     spec = validate(Spec, values, str(path))
     graph = infer_shapes(_network(spec, values, path, batch))
-    return _with_weights(graph, spec, values, path, weights, record)
+    graph = _with_weights(graph, spec, values, path, weights, record)
+    return _outputs_named_as_layers(graph) if _channels_come_first(spec) else graph
 
 
 def _network(spec: Spec, values: YamlMap, path: Path, batch: int) -> Graph:
@@ -72,6 +75,11 @@ def _network(spec: Spec, values: YamlMap, path: Path, batch: int) -> Graph:
 
 def _inputs(spec: Spec) -> dict[str, InputSpec]:
     return {"input": spec.input} if isinstance(spec.input, InputSpec) else dict(spec.input)
+
+
+def _channels_come_first(spec: Spec) -> bool:
+    """Whether the images of the network lie that way outside of it; the layouts of all inputs are the same."""
+    return any(tensor.layout == "chw" for tensor in _inputs(spec).values())
 
 
 def _check_counts(spec: Spec, values: YamlMap, file: str) -> None:
@@ -131,6 +139,21 @@ def _channels_first(builder: NetworkBuilder, name: str) -> str:
     return builder.add(own, Transpose(TO_NCHW), (name,))
 
 
+def _outputs_named_as_layers(graph: Graph) -> Graph:
+    """A `chw` network whose images carry the names of their layers, which give way: what they hold is no output."""
+    nodes = {node.name: node for node in graph.nodes}
+    taken = set(graph.types)
+    entries = {f"{tensor.name}/nhwc" for tensor in graph.inputs}
+    names: dict[str, str] = {}
+    for own in graph.outputs:
+        if len(graph.types[own].shape) != 4 or nodes[own].inputs[0] in entries:
+            continue  # no image, or an input as it is: the name of that is taken
+        (layer,) = nodes[own].inputs
+        names |= {own: layer, layer: fresh(f"{layer}/nhwc", taken)}
+    outputs = tuple(names.get(name, name) for name in graph.outputs)
+    return infer_shapes(replace(graph, nodes=tuple(renamed(node, names) for node in graph.nodes), outputs=outputs))
+
+
 def _name_of(path: Path) -> str:
     """A network name from that of a file."""
     return re.sub(r"[^A-Za-z0-9_-]", "_", path.stem)[:64] or "network"
@@ -142,8 +165,7 @@ def _with_weights(
     """`graph` with the weights that the spec asks for, or with those in the file `override`."""
     line = values["weights"].lines.get("file") if isinstance(values["weights"], YamlMap) else None
     source = Source(str(path), line or values.lines["weights"])
-    chw = any(tensor.layout == "chw" for tensor in _inputs(spec).values())
-    weights_format = _format(spec, "chw" if chw else "hwc")
+    weights_format = _format(spec, "chw" if _channels_come_first(spec) else "hwc")
     if override is not None:
         file, origin, source = override, (str(override), GIVEN), Source(str(override))
     elif isinstance(spec.weights, str):

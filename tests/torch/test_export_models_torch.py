@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -65,7 +66,9 @@ def test_native_code_agrees_with_onnx_runtime(name: str, exporter: str, tmp_path
 def test_a_wrong_network_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    wrong = export_models.Result("resnet18", 1, 2e-5, 1e-7, 1e-7, 1.0, 1.0)
-    monkeypatch.setattr(export_models, "check", lambda *_, **__: wrong)
-    assert export_models.main(["resnet18", "--folder", str(tmp_path)]) == 1
-    assert "above the limit" in capsys.readouterr().out
+    far = export_models.Result("resnet18", 1, 2e-5, 1e-7, 1e-7, 1.0, 1.0, True)
+    other = replace(far, module_error=1e-7, same_spec=False)
+    for wrong in (far, other):
+        monkeypatch.setattr(export_models, "check", lambda *_, result=wrong, **__: result)
+        assert export_models.main(["resnet18", "--folder", str(tmp_path)]) == 1
+        assert "fails" in capsys.readouterr().out

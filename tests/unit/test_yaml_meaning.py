@@ -243,6 +243,7 @@ def test_a_chw_network_with_awkward_names(tmp_path: Path) -> None:
     graph = parse(tmp_path, network("relu: {name: a}", "relu: {name: a/nchw}", header=header) + "outputs: [a, a/nchw]")
     assert len({node.name for node in graph.nodes}) == len(graph.nodes) == 5
     assert [graph.types[name].shape for name in graph.outputs] == [(1, 3, 8, 8)] * 2
+    assert graph.outputs == ("a", "a/nchw")
     text = network("relu: {name: input/nhwc}", header=header)
     refusal(tmp_path, text, "the name is taken by another layer", "rename", line=5)
 
