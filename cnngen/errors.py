@@ -95,6 +95,10 @@ class TargetError(CnngenError):
     """The target or ISA is unknown, or this machine cannot run it."""
 
 
+class TuningError(CnngenError):
+    """A file of tuned choices cannot be read or written, or holds what is none."""
+
+
 class RunError(CnngenError):
     """A network was called with arrays that it cannot take, or after it was closed."""
 

@@ -32,11 +32,12 @@ from cnngen.interface import Interface
 from cnngen.ir import Input, TensorType
 from cnngen.own_code import own_code
 from cnngen.store import LockError, Store, open_store
+from cnngen.tuning import Tuned
 
 if TYPE_CHECKING:
     from cnngen.backends.toolchains import AnyCompiler
 
-FORMAT = 3
+FORMAT = 4
 """Part of every key: raise it when the meaning of a manifest changes."""
 
 DEPENDENCIES = ("jinja2", "pydantic", "pydantic_core", "yaml")
@@ -67,6 +68,7 @@ class Request(NamedTuple):
     target: str
     precision: str
     architectures: str
+    tuning: Path | None
     cwd: Path
     circumstances: str = ""
 
@@ -89,6 +91,7 @@ class Known(NamedTuple):
     library: Path
     sources: str
     warnings: Sequence[tuple[str, type[Warning]]]
+    tuned: Tuned = Tuned()
 
 
 def ask(
@@ -104,6 +107,7 @@ def ask(
     target: str = "cpu",
     precision: str = "fp32",
     architectures: str = "native",
+    tuning: Path | None = None,
 ) -> Request | None:
     """The request for these options; None for a source that is not the path of a spec or a model.
 
@@ -114,8 +118,8 @@ def ask(
     try:
         given = None if weights is None else Path(weights)
         sizes = tuple((key, tuple(shape)) for key, shape in (shapes or {}).items())
-        cuda = target, precision, architectures
-        request = Request(Path(source), given, sizes, name, batch, isa, threads, numerics, *cuda, Path.cwd())
+        rest = target, precision, architectures, tuning
+        request = Request(Path(source), given, sizes, name, batch, isa, threads, numerics, *rest, Path.cwd())
         return request._replace(circumstances=_circumstances(request))
     except OSError:
         return None  # neither the current folder nor cnngen has to be readable
@@ -221,6 +225,8 @@ def _files_are_the_same(request: Request, body: dict[str, Any]) -> bool:
     """
     if any(file_facts(path) != facts for path, facts in body["programs"].items()):
         return False
+    if request.tuning is not None and not _choices_are_the_same(request.tuning, body):
+        return False
     if body["data"]:
         from cnngen.frontends.onnx.external import model_data_digest
 
@@ -234,6 +240,15 @@ def _files_are_the_same(request: Request, body: dict[str, Any]) -> bool:
         path, place = find_weights(request.spec.parent, kept.name, Source(str(request.spec)))
     with open_regular(path, WeightsError) as handle:
         return kept == WeightsRead(kept.name, place, path.name, digest_file(handle.fileno()).hex())
+
+
+def _choices_are_the_same(tuning: Path, body: dict[str, Any]) -> bool:
+    """Whether the file of tuned choices says what it did of the layers of this network. Raises `TuningError`."""
+    from cnngen.tuning.file import TuningFile
+
+    file = TuningFile(tuning)
+    device, choices, _ = body["tuned"]
+    return all(file.find(device, key) == choice for key, choice in choices.items())
 
 
 def _quarantine(store: Store, key: str) -> None:
@@ -254,6 +269,7 @@ def _as_body(known: Known, record: Record, programs: dict[str, str]) -> dict[str
         "programs": programs,
         "weights": record.weights,
         "data": record.data,
+        "tuned": (known.tuned.device, {key: dict(fields) for key, fields in known.tuned.choices.items()}, True),
         "warnings": [(text, category.__name__) for text, category in record.warnings],
         "interface": {
             **interface._asdict(),
@@ -269,4 +285,10 @@ def _from_body(body: dict[str, Any], library: Path) -> Known:
 
     fields = body["interface"]
     interface = Interface(**{**fields, "inputs": tensors(fields["inputs"]), "outputs": tensors(fields["outputs"])})
-    return Known(interface, library, body["sources"], [(text, CATEGORIES[name]) for text, name in body["warnings"]])
+    return Known(
+        interface,
+        library,
+        body["sources"],
+        [(text, CATEGORIES[name]) for text, name in body["warnings"]],
+        Tuned(*body["tuned"]),
+    )

@@ -21,10 +21,12 @@ from cnngen.interface import Interface, Stages
 from cnngen.ir import Graph
 from cnngen.manifest import Known, Request
 from cnngen.network import Network
+from cnngen.tuning import BUDGET, Fields, Tuned, path_of, tuned_choices
 
 if TYPE_CHECKING:
     from cnngen.backends import AnyPlan
     from cnngen.backends.cpu.plan import Plan
+    from cnngen.backends.cpu.target import Target
     from cnngen.backends.cuda.launcher import Launcher
     from cnngen.backends.cuda.plan import CudaPlan
     from cnngen.backends.sources import SourceTree
@@ -51,7 +53,8 @@ def compile(
     numerics: str = "fast",
     precision: str = "fp32",
     architectures: str = "native",
-    tune: bool = False,
+    tune: bool | str | Path = False,
+    tune_seconds: float = BUDGET,
     build_dir: str | Path | None = None,
     cache: bool = True,
     name: str | None = None,
@@ -74,14 +77,18 @@ def compile(
     With CUDA: `precision`: `fp32`, or `tf32` or `fp16` on tensor cores, with sums in float32. `architectures`: such
     as `sm_80,sm_90`, or `native`, the one of the GPU.
 
+    `tune`: choose kernels by measuring them, for at most about `tune_seconds`: True keeps what was found in your own
+    file, a path in that one, which can be shared (docs/performance.md). What a file knows is not measured again.
+
     `build_dir`: a folder that gets every stage (graph, plan, sources, command, log, library or fatbin).
     `cache`: use and fill the cache of compiled networks. `name`: instead of the spec's.
     `strict`: weights that look wrong (NaN, infinity) are an error instead of a `WeightsWarning`.
 
-    Raises `SpecError`, `WeightsError`, `ModelError`, `TargetError`, `ToolchainError` or `DeviceError`, all of them
-    `CnngenError`.
+    Raises `SpecError`, `WeightsError`, `ModelError`, `TargetError`, `TuningError`, `ToolchainError` or `DeviceError`,
+    all of them `CnngenError`.
     """
-    kind, device = check_options(target, numerics, precision, tune, isa, threads, architectures)
+    kind, device = check_options(target, numerics, precision, isa, threads, architectures)
+    tuning = path_of(tune)
     if kind == "cuda":
         own = device_architecture(device)
         architectures = own if architectures == "native" else architectures
@@ -99,6 +106,7 @@ def compile(
             target=kind,
             precision=precision,
             architectures=architectures,
+            tuning=tuning,
         )
     known = manifest.find(asked) if asked is not None and build_dir is None else None
     # A network that was compiled with a warning is read again where that may be an error.
@@ -108,6 +116,11 @@ def compile(
     source_graph = load_graph(
         source, example=example, weights=weights, input_shapes=input_shapes, batch=batch, name=name, record=record
     )
+    tuned = Tuned()
+    if tuning is not None:
+        tuned = tuned_choices(
+            source_graph, tuning, target=kind, isa=isa, threads=threads, numerics=numerics, seconds=tune_seconds
+        )
     plan = any_plan_for(
         source_graph,
         target=kind,
@@ -116,6 +129,7 @@ def compile(
         numerics=numerics,
         precision=precision,
         architectures=architectures,
+        choices=tuned.choices,
     )
     compiler = find_compiler(kind)
     tree = sources(plan)
@@ -124,8 +138,8 @@ def compile(
     stages = Stages(source_graph, plan)
     interface = Interface.of(stages)
     network = Network(interface, load(library, interface, device), stages)
-    if asked is not None:
-        manifest.keep(asked, record, Known(interface, library, tree.digest.hex(), record.warnings), compiler)
+    if asked is not None and tuned.complete:
+        manifest.keep(asked, record, Known(interface, library, tree.digest.hex(), record.warnings, tuned), compiler)
     return network
 
 
@@ -151,6 +165,7 @@ def make_again(asked: Request, known: Known) -> Stages:
         numerics=asked.numerics,
         precision=asked.precision,
         architectures=asked.architectures,
+        choices=known.tuned.choices,
     )
     if sources(plan).digest.hex() != known.sources:
         raise CacheError(f"{spec}, its weights or cnngen have changed since it was compiled", remedy="compile it again")
@@ -189,26 +204,48 @@ def any_plan_for(
     precision: str = "fp32",
     architectures: str = "native",
     run_here: bool = True,
+    choices: Mapping[str, Fields] | None = None,
 ) -> AnyPlan:
     """Optimise and plan a graph for one of `TARGETS`; see `plan_for` and `cuda_plan_for`."""
     if target == "cpu":
-        return plan_for(graph, isa=isa, threads=threads, numerics=numerics, run_here=run_here)
+        return plan_for(graph, isa=isa, threads=threads, numerics=numerics, run_here=run_here, choices=choices)
     return cuda_plan_for(graph, target=target, architectures=architectures, precision=precision)
 
 
 def plan_for(
-    graph: Graph, *, isa: str = "native", threads: int | None = None, numerics: str = "fast", run_here: bool = True
+    graph: Graph,
+    *,
+    isa: str = "native",
+    threads: int | None = None,
+    numerics: str = "fast",
+    run_here: bool = True,
+    choices: Mapping[str, Fields] | None = None,
 ) -> Plan:
-    """Optimise and plan a graph for this machine's CPU or for `isa`.
+    """Optimise and plan a graph for this machine's CPU or for `isa`; `choices` for layers are those of tuning.
 
     Raises `TargetError` for an ISA that this machine lacks, unless the code is not to `run_here`.
     """
+    from cnngen.backends.cpu.choices import Choice, Choices
     from cnngen.backends.cpu.plan import plan_graph
     from cnngen.passes import optimise
 
+    target = cpu_target_for(graph, isa=isa, threads=threads, numerics=numerics, run_here=run_here)
+    own = Choices.of({key: Choice.from_json(fields) for key, fields in (choices or {}).items() if fields})
+    return plan_graph(optimise(graph), replace(target, choices=own))
+
+
+def cpu_target_for(
+    graph: Graph,
+    *,
+    isa: str = "native",
+    threads: int | None = None,
+    numerics: str = "fast",
+    run_here: bool = True,
+) -> Target:
+    """The target that these options mean for a graph, with what is known of this machine. Raises `TargetError`."""
     count = threads if threads is not None else default_threads(graph)
     target = cpu_target.resolve(isa, count, run_here=run_here, reproducible=numerics == "reproducible")
-    return plan_graph(optimise(graph), cpu_target.here(target))
+    return cpu_target.here(target)
 
 
 def cuda_plan_for(graph: Graph, *, target: str, architectures: str = "native", precision: str = "fp32") -> CudaPlan:
@@ -300,7 +337,6 @@ def check_options(
     target_name: str,
     numerics: str,
     precision: str,
-    tune: bool,
     isa: str = "native",
     threads: int | None = None,
     architectures: str = "native",
@@ -315,8 +351,6 @@ def check_options(
         raise TargetError(f"unknown target {target_name!r}", remedy=f"use one of {known}, or cuda:1 for the second GPU")
     if numerics not in NUMERICS:
         raise TargetError(f"unknown numerics {numerics!r}", remedy=f"use one of {', '.join(NUMERICS)}")
-    if tune:
-        raise TargetError("tuning is not available in this version", remedy="leave tune at False")
     if kind == "cpu":
         if precision != "fp32":
             raise TargetError(f"precision {precision!r} is not available on the CPU", remedy="use precision='fp32'")

@@ -29,6 +29,9 @@ from cnngen.cli.common import (
     working,
 )
 
+BUDGET = 60.0
+"""Seconds of tuning, as in `cnngen.tuning`, which the help does without."""
+
 if TYPE_CHECKING:
     from cnngen.backends import AnyPlan
     from cnngen.backends.sources import SourceTree
@@ -54,6 +57,13 @@ def compile_(
         typer.Option("--numerics", help="fast (3x3 by Winograd), or reproducible: the same bits on every FMA ISA."),
     ] = "fast",
     tune: Annotated[bool, typer.Option("--tune", help="Choose kernels by measuring them.")] = False,
+    tune_file: Annotated[
+        Path | None,
+        typer.Option("--tune-file", metavar="FILE", help="Where tuned choices are read and kept; your own by default."),
+    ] = None,
+    tune_seconds: Annotated[
+        float, typer.Option("--tune-seconds", min=0, help="Begin no measurement of tuning after so long.")
+    ] = BUDGET,
     emit_only: Annotated[bool, typer.Option("--emit-only", help="Write the sources, do not compile them.")] = False,
     _debug: DebugOption = False,
 ) -> None:
@@ -80,13 +90,15 @@ def compile_(
     from cnngen.interface import Interface, Stages
     from cnngen.manifest import Known
     from cnngen.report.stages import write_stages
+    from cnngen.tuning import Tuned, path_of, tuned_choices
 
     path = find_spec(spec)
+    tuning = path_of(tune_file or tune)
     watch = Stopwatch()
     with working(f"Compiling {path.name}") as say:
         say("reading")
         with watch("read"):
-            kind, device = pipeline.check_options(target, numerics, precision, tune, isa, threads, architectures)
+            kind, device = pipeline.check_options(target, numerics, precision, isa, threads, architectures)
             no_device = None
             if kind == "cuda":
                 architectures, no_device = _architectures(device, architectures)
@@ -104,11 +116,25 @@ def compile_(
                     target=kind,
                     precision=precision,
                     architectures=architectures,
+                    tuning=tuning,
                 )
             record = Record(digests=asked is not None, strict=strict)
             graph = pipeline.load_graph(
                 path, weights=weights, input_shapes=input_shapes(input_shape), batch=batch, record=record
             )
+        tuned = Tuned()
+        if tuning is not None:
+            with watch("tune"):
+                tuned = tuned_choices(
+                    graph,
+                    tuning,
+                    target=kind,
+                    isa=isa,
+                    threads=threads,
+                    numerics=numerics,
+                    seconds=tune_seconds,
+                    progress=lambda layer, done, count: say(f"tuning: layer {done} of {count} {layer}"),
+                )
         say("planning")
         with watch("plan"):
             plan = pipeline.any_plan_for(
@@ -120,6 +146,7 @@ def compile_(
                 precision=precision,
                 architectures=architectures,
                 run_here=not emit_only,
+                choices=tuned.choices,
             )
         say("emitting")
         with watch("emit"):
@@ -138,8 +165,11 @@ def compile_(
             if no_device is None:
                 with watch("load"):
                     pipeline.load(library, interface, device)
-            if asked is not None:  # so that `cnngen run` and `cnngen.compile` with this path start warm
-                manifest.keep(asked, record, Known(interface, library, tree.digest.hex(), record.warnings), compiler)
+            if (
+                asked is not None and tuned.complete
+            ):  # so that `cnngen run` and `cnngen.compile` with this path start warm
+                known = Known(interface, library, tree.digest.hex(), record.warnings, tuned)
+                manifest.keep(asked, record, known, compiler)
     for line in _account(graph, plan, tree, folder, watch):
         console().print(line, markup=False, soft_wrap=True)
     if no_device is not None and not emit_only:

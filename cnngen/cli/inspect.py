@@ -82,7 +82,7 @@ def inspect(
         return
     if html and target != "cpu":
         raise typer.BadParameter("--html draws what the CPU gets; leave out --target")
-    kind, _ = pipeline.check_options(target, "fast", precision, False, isa, threads, architectures)
+    kind, _ = pipeline.check_options(target, "fast", precision, isa, threads, architectures)
     compiled = pipeline.any_plan_for(
         graph,
         target=kind,

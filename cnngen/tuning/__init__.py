@@ -1,0 +1,82 @@
+"""Tuning: plans for single layers, measured on this machine, with the winners in a file that can be read and shared.
+
+`tuned_choices` is what `cnngen.compile(tune=...)` calls: layers that the file knows for this device take its choice,
+the others are measured within a budget of seconds. A backend brings a module with a function
+
+    tune(graph, target, file, seconds, progress) -> Tuned
+
+where `graph` is optimised, and a layer key says all that makes two layers the same to compute.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from cnngen.ir import Graph
+
+BUDGET = 60.0
+"""Seconds that tuning may take, unless it is told otherwise."""
+
+Fields = Mapping[str, Any]
+"""A choice as it stands in the file."""
+
+
+class Tuned(NamedTuple):
+    """What tuning chose on a `device`: fields by layer key, without any where the plan's own is best.
+
+    `complete`: every layer that can be tuned was measured, now or before.
+    """
+
+    device: str = ""
+    choices: Mapping[str, Fields] = MappingProxyType({})
+    complete: bool = True
+
+
+Progress = Callable[[str, int, int], None]
+"""Called with the layer that is measured next, how many are done and how many there are."""
+
+
+def path_of(tune: bool | str | Path) -> Path | None:
+    """The file that the option `tune` means: none, the user's own for `True`, or the one that is named.
+
+    Raises `TuningError` where there is no place for one's own.
+    """
+    if tune is False:
+        return None
+    if tune is not True:
+        return Path(tune).absolute()
+    from cnngen.tuning.file import default_file
+
+    return default_file()
+
+
+def tuned_choices(
+    source_graph: Graph,
+    file: Path,
+    *,
+    target: str = "cpu",
+    isa: str = "native",
+    threads: int | None = None,
+    numerics: str = "fast",
+    seconds: float = BUDGET,
+    progress: Progress | None = None,
+) -> Tuned:
+    """The choices for the layers of a network as it was read: from `file`, and measured where that has none.
+
+    Raises `TuningError` for a file that is none, and `TargetError` for a target that cannot be tuned.
+    """
+    from cnngen.errors import TargetError
+    from cnngen.tuning.file import TuningFile
+
+    if target != "cpu":
+        raise TargetError(f"tuning is not available for {target}", remedy="leave tune out")
+    from cnngen import pipeline
+    from cnngen.passes import optimise
+    from cnngen.tuning import cpu
+
+    resolved = pipeline.cpu_target_for(source_graph, isa=isa, threads=threads, numerics=numerics)
+    return cpu.tune(optimise(source_graph), resolved, TuningFile(file), seconds, progress or (lambda *_: None))

@@ -54,22 +54,21 @@ def alone(graph: Graph, node: Node) -> Graph:
 
 @dataclass(frozen=True)
 class Trial:
-    """A layer computed in one way: `choice` (None: as planned); its native steps, and the inputs they read."""
+    """A layer computed in one way: its native steps, and the inputs they read."""
 
-    choice: Choice | None
     plan: Plan
     step: Callable[[], None]
     inputs: Sequence[Array]
 
 
-def plan_trial(graph: Graph, node: Node, target: Target, choice: Choice | None) -> Plan:
+def plan_trial(graph: Graph, node: Node, target: Target, choice: Choice) -> Plan:
     """The plan of one layer computed by `choice`. Raises `PlanError` where that cannot be."""
-    choices = Choices() if choice is None else Choices.of({key_of(graph, node): choice})
+    choices = Choices.of({key_of(graph, node): choice})
     return plan_graph(alone(graph, node), replace(target, choices=choices))
 
 
 def build_trials(
-    graph: Graph, node: Node, target: Target, choices: Sequence[Choice | None], compiler: AnyCompiler
+    graph: Graph, node: Node, target: Target, choices: Sequence[Choice], compiler: AnyCompiler
 ) -> list[Trial]:
     """Compile and load a layer in each way; compilers run side by side. Raises `ToolchainError` or `PlanError`."""
     plans = [plan_trial(graph, node, target, choice) for choice in choices]
@@ -82,11 +81,10 @@ def build_trials(
         workspace = Workspace(plan, library, xs, fill=0.0)
         for tensor in plan.graph.inputs:
             workspace.run(tensor.name)
-        return Trial(None, plan, workspace.stepper(plan.steps_of("layer")), xs)
+        return Trial(plan, workspace.stepper(plan.steps_of("layer")), xs)
 
     with ThreadPoolExecutor(available_cores()) as pool:
-        built = list(pool.map(build, plans))
-    return [replace(trial, choice=choice) for trial, choice in zip(built, choices, strict=True)]
+        return list(pool.map(build, plans))
 
 
 def time_trials(trials: Sequence[Trial], parameter_bytes: int, rounds: int) -> Array:

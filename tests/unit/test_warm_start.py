@@ -39,11 +39,12 @@ layers:
   - dense: {name: d, units: 5}
 """
 WARM_MODULES = {
-    "cnngen", "cnngen._version", "cnngen.backends", "cnngen.backends.cpu", "cnngen.backends.cpu.compiler",
-    "cnngen.backends.cpu.loader", "cnngen.backends.cpu.target", "cnngen.calls", "cnngen.digest", "cnngen.errors",
-    "cnngen.feed", "cnngen.forks", "cnngen.frontends", "cnngen.frontends.files", "cnngen.frontends.record",
-    "cnngen.interface", "cnngen.ir", "cnngen.manifest", "cnngen.network", "cnngen.own_code", "cnngen.pipeline",
-    "cnngen.resources", "cnngen.store", "cnngen.tensors", "cnngen.workspace",
+    "cnngen", "cnngen._version", "cnngen.backends", "cnngen.backends.cpu", "cnngen.backends.cpu.choices",
+    "cnngen.backends.cpu.compiler", "cnngen.backends.cpu.loader", "cnngen.backends.cpu.machine",
+    "cnngen.backends.cpu.target", "cnngen.calls", "cnngen.digest", "cnngen.errors", "cnngen.feed", "cnngen.forks",
+    "cnngen.frontends", "cnngen.frontends.files", "cnngen.frontends.record", "cnngen.interface", "cnngen.ir",
+    "cnngen.manifest", "cnngen.network", "cnngen.own_code", "cnngen.pipeline", "cnngen.resources", "cnngen.store",
+    "cnngen.tensors", "cnngen.tuning", "cnngen.workspace",
 }  # fmt: skip
 HEAVY = {"pydantic", "pydantic_core", "jinja2", "yaml", "safetensors", "subprocess", "tempfile", "concurrent",
          "platformdirs", "typer", "rich", "random", "secrets", "zipfile"}  # fmt: skip

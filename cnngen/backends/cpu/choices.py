@@ -77,4 +77,15 @@ NO_CHOICES = Choices()
 
 def layer_key(op: Conv2D | Dense, source: Image, output: Image) -> str:
     """What makes two layers the same to compute: op and shapes (n, h, w, c), not names or values."""
-    return f"{op} {'x'.join(map(str, source))} -> {'x'.join(map(str, output))}"
+    words = [op.kind]
+    for name, value in vars(op).items():
+        if name in ("filters", "units", "activation"):
+            continue  # the first two are in the output's shape
+        if isinstance(value, bool):
+            words += [name.removeprefix("use_")] if value else []
+        else:
+            words.append(f"{name} {'x'.join(map(str, value)) if isinstance(value, tuple) else value}")
+    if op.activation is not None:
+        alpha, beta = op.activation.alpha, op.activation.beta
+        words.append(op.activation.function + (f"({alpha:g}, {beta:g})" if alpha or beta else ""))
+    return f"{' '.join(words)}: {'x'.join(map(str, source))} -> {'x'.join(map(str, output))}"

@@ -66,10 +66,12 @@ def cpu_model() -> str:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         lines = []
-    named = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    for line in lines:
+        if line.startswith("model name"):
+            return line.split(":", 1)[1].strip()
     import platform
 
-    return next(named, platform.processor() or platform.machine())
+    return platform.processor() or platform.machine()
 
 
 def known(isa: str) -> Machine:

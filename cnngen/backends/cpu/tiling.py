@@ -45,12 +45,14 @@ def tile_row(columns: int, vectors: int, registers: int, reserved: int = 0, pixe
     """The cheapest cover of `columns` pixels by at most two tile heights.
 
     Of equally cheap ones the one with the fewest tiles: each tile reads the weights again. `reserved`
-    registers hold something else. With `pixels` the first height is given: that, or all that fits.
+    registers hold something else. With `pixels` the first height is given, or what fits,
+    and only the rest is tiled otherwise.
     """
     limit = min(max_pixels(vectors, registers - reserved), columns)
     best, fewest = None, 0
     for main in [min(pixels, limit)] if pixels else range(limit, 0, -1):
-        for repeat in range(columns // main, max(columns // main - 3, -1), -1):
+        fewest_repeats = columns // main - 1 if pixels else max(columns // main - 3, -1)
+        for repeat in range(columns // main, fewest_repeats, -1):
             rest = columns - repeat * main
             options = [(0, 0)] if rest == 0 else [(p, rest // p) for p in range(1, limit + 1) if rest % p == 0]
             for height, count in options:
