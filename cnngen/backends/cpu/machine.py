@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cnngen.errors import CacheError
-from cnngen.store import open_store
+from cnngen.store import cache_folder, verify_private
 
 FORMAT = 1
 """Of the kept figures: raise it when they mean something else."""
@@ -87,14 +87,16 @@ def known(isa: str) -> Machine:
 
 
 def figures_file(isa: str) -> Path:
-    """Where the figures of this processor and `isa` are kept. Raises OSError or `CacheError` where nothing can be."""
-    store = open_store()
-    if store is None:
+    """Where the figures of this processor and `isa` are kept, in a folder that may not be there yet.
+
+    Raises OSError or `CacheError` where nothing can be, or where others could have put it.
+    """
+    root = cache_folder()
+    if root is None:
         raise FileNotFoundError(FOLDER)
-    folder = store.root / FOLDER
-    folder.mkdir(mode=0o700, exist_ok=True)
+    verify_private(root)
     name = "".join(letter if letter.isalnum() else "-" for letter in cpu_model())
-    return folder / f"{name[:80]}-{isa}.json"
+    return root / FOLDER / f"{name[:80]}-{isa}.json"
 
 
 def _is_sane(machine: Machine) -> bool:

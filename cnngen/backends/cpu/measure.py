@@ -16,6 +16,7 @@ from time import perf_counter
 from cnngen import cache
 from cnngen.backends.cpu.machine import FORMAT, KIB, MIB, Machine, cpu_model, figures_file, known
 from cnngen.backends.cpu.target import ISAS, Target, host_isas
+from cnngen.errors import CacheError
 
 SPARE_REGISTERS = 4
 PEAK_STEPS = 20_000
@@ -29,12 +30,13 @@ def measure_machine(isa: str) -> Machine:
     machine = _measured(Target(ISAS[isa]))
     record = {"format": FORMAT, "cpu": cpu_model(), "isa": isa, "figures": machine._asdict()}
     try:
-        path = figures_file(isa)
+        path = figures_file(isa)  # in the cache folder, which the library of `source` has made
+        path.parent.mkdir(mode=0o700, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent)
         with os.fdopen(handle, "w") as file:
             file.write(json.dumps(record, indent=2) + "\n")
         Path(name).replace(path)
-    except OSError:
+    except (OSError, CacheError):
         pass  # measured again next time
     return machine
 
