@@ -16,11 +16,17 @@ from cnngen.passes.fold_flatten import fold_flatten
 from cnngen.passes.fuse_epilogues import fuse_epilogues
 from cnngen.passes.fuse_gates import fuse_gates
 from cnngen.passes.infer_shapes import infer_shapes
+from cnngen.passes.lower_matmul import lower_matmul
 from cnngen.passes.nest_concats import nest_concats
+from cnngen.passes.pool_reductions import pool_reductions
 from cnngen.passes.remove_dead import remove_dead
 from cnngen.passes.remove_identity import remove_identity
+from cnngen.passes.simplify_movement import simplify_movement
 
 PASSES: tuple[Callable[[Graph], Graph], ...] = (
+    simplify_movement,
+    pool_reductions,
+    lower_matmul,
     remove_dead,
     remove_identity,  # a dropout between flatten and dense, or layer and activation, would hide them
     fold_flatten,
@@ -50,9 +56,12 @@ __all__ = [
     "fuse_epilogues",
     "fuse_gates",
     "infer_shapes",
+    "lower_matmul",
     "nest_concats",
     "optimise",
+    "pool_reductions",
     "remove_dead",
     "remove_identity",
+    "simplify_movement",
     "verify_placements",
 ]

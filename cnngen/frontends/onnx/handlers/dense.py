@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from cnngen.errors import ModelError
 from cnngen.frontends.onnx.handlers.registry import handles
-from cnngen.frontends.onnx.handlers.shape import reshaped
 from cnngen.frontends.onnx.node import NodeReader
 from cnngen.frontends.onnx.values import Tensor
 from cnngen.ir import Array
-from cnngen.ops import Add, Dense, MatMul, Mul, Transpose
+from cnngen.ops import Add, Conv2D, Dense, MatMul, Mul, Transpose
 
 
 @handles("Gemm")
@@ -91,16 +88,16 @@ def _bias(node: NodeReader, shape: tuple[int, int], beta: float) -> Array:
 
 @handles("MatMul")
 def matmul(node: NodeReader) -> Tensor:
-    """Rows by a constant matrix are a dense layer."""
+    """Rows by a constant matrix are a dense layer; of a tensor of rank 4 they are the pixels of an image."""
     x, weight = node.tensor(0), node.inputs[1] if node.has(1) else None
     if x.rank > 1 and x.array is None and not isinstance(weight, Tensor) and node.constant(1).ndim == 2:
         matrix = node.weight(1)
         if matrix.shape[0] != x.shape[-1]:
             raise ModelError(f"MatMul of {list(x.shape)} and {list(matrix.shape)}")
-        flat = reshaped(node, x, (math.prod(x.shape[:-1]), x.shape[-1]), "/rows")
-        op, suffix = Dense(matrix.shape[1], False), "" if x.rank == 2 else "/product"
-        name = node.add(op, node.plain(flat), weights={"weight": matrix}, suffix=suffix)
-        product = node.builder.tensor(name, (flat.shape[0], matrix.shape[1]), "plain")
-        return reshaped(node, product, (*x.shape[:-1], matrix.shape[1]))
+        shape, pixels = (*x.shape[:-1], matrix.shape[1]), x.rank == 4
+        if x.rank in (2, 4):  # of other ranks a pass makes an image
+            layer = Conv2D(shape[-1], (1, 1), use_bias=False) if pixels else Dense(shape[-1], False)
+            weights = {"weight": matrix[None, None] if pixels else matrix}
+            return node.builder.tensor(node.add(layer, node.plain(x), weights=weights), shape, "plain")
     name = node.add(MatMul(), node.plain(x), node.plain(node.tensor(1)))
     return node.builder.tensor(name, node.builder.types[name].shape, "plain")
