@@ -40,13 +40,15 @@ check-models: $(DONE)/torch ## well-known networks at full size, as modules, as 
 fuzz: $(DONE)/dev ## random networks on every ISA; SECONDS=600 or NETWORKS=2000, SEED=1, TARGET=cuda-emulated; failures go to build/fuzz/
 	$(BIN)/python -m tests.fuzz $(if $(TARGET),--target $(TARGET)) $(if $(SECONDS),--seconds $(SECONDS)) $(if $(NETWORKS),--networks $(NETWORKS)) $(if $(SEED),--seed $(SEED))
 
-verify-cuda: $(DONE)/dev ## every shipped network, made small, through the CUDA emulation in every precision
+verify-cuda: $(DONE)/dev ## every shipped network, made small, through the CUDA emulation in every precision; registers by nvcc
 	$(BIN)/python -m tests.verify_cuda
 	@mkdir -p build
 	for precision in fp32 tf32 fp16; do \
 	  $(BIN)/python -m tests.guarded "cuda-emulated $$precision" > build/guarded.log || { tail -20 build/guarded.log; exit 1; }; \
 	  echo "between guard pages, $$precision: passed"; \
 	done
+	@if command -v nvcc >/dev/null; then $(BIN)/python -m tests.cuda_registers; \
+	else echo "there is no nvcc: not checked that the kernels keep everything in registers"; fi
 
 bench: $(DONE)/dev ## benchmarks; writes benchmarks/results/
 	$(BIN)/python benchmarks/kernels.py --json kernels.json

@@ -35,6 +35,7 @@ from cnngen.store import LockError, Store, open_store
 from cnngen.tuning import Tuned
 
 if TYPE_CHECKING:
+    from cnngen.backends.cuda.driver import Properties
     from cnngen.backends.toolchains import AnyCompiler
 
 FORMAT = 4
@@ -70,6 +71,7 @@ class Request(NamedTuple):
     architectures: str
     tuning: Path | None
     cwd: Path
+    gpu: Properties | None = None
     circumstances: str = ""
 
     @property
@@ -108,6 +110,7 @@ def ask(
     precision: str = "fp32",
     architectures: str = "native",
     tuning: Path | None = None,
+    gpu: Properties | None = None,
 ) -> Request | None:
     """The request for these options; None for a source that is not the path of a spec or a model.
 
@@ -119,7 +122,7 @@ def ask(
         given = None if weights is None else Path(weights)
         sizes = tuple((key, tuple(shape)) for key, shape in (shapes or {}).items())
         rest = target, precision, architectures, tuning
-        request = Request(Path(source), given, sizes, name, batch, isa, threads, numerics, *rest, Path.cwd())
+        request = Request(Path(source), given, sizes, name, batch, isa, threads, numerics, *rest, Path.cwd(), gpu)
         return request._replace(circumstances=_circumstances(request))
     except OSError:
         return None  # neither the current folder nor cnngen has to be readable

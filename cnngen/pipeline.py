@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from cnngen.backends import AnyPlan
     from cnngen.backends.cpu.plan import Plan
     from cnngen.backends.cpu.target import Target
+    from cnngen.backends.cuda.driver import Properties
     from cnngen.backends.cuda.launcher import Launcher
     from cnngen.backends.cuda.plan import CudaPlan
     from cnngen.backends.sources import SourceTree
@@ -89,9 +90,9 @@ def compile(
     """
     kind, device = check_options(target, numerics, precision, isa, threads, architectures)
     tuning = path_of(tune)
+    gpu = None
     if kind == "cuda":
-        own = device_architecture(device)
-        architectures = own if architectures == "native" else architectures
+        architectures, gpu = planned_for(device, architectures)
     asked = None
     if cache:
         asked = manifest.ask(
@@ -107,6 +108,7 @@ def compile(
             precision=precision,
             architectures=architectures,
             tuning=tuning,
+            gpu=gpu,
         )
     known = manifest.find(asked) if asked is not None and build_dir is None else None
     # A network that was compiled with a warning is read again where that may be an error.
@@ -130,6 +132,7 @@ def compile(
         precision=precision,
         architectures=architectures,
         choices=tuned.choices,
+        gpu=gpu,
     )
     compiler = find_compiler(kind)
     tree = sources(plan)
@@ -166,6 +169,7 @@ def make_again(asked: Request, known: Known) -> Stages:
         precision=asked.precision,
         architectures=asked.architectures,
         choices=known.tuned.choices,
+        gpu=asked.gpu,
     )
     if sources(plan).digest.hex() != known.sources:
         raise CacheError(f"{spec}, its weights or cnngen have changed since it was compiled", remedy="compile it again")
@@ -203,13 +207,14 @@ def any_plan_for(
     numerics: str = "fast",
     precision: str = "fp32",
     architectures: str = "native",
+    gpu: Properties | None = None,
     run_here: bool = True,
     choices: Mapping[str, Fields] | None = None,
 ) -> AnyPlan:
     """Optimise and plan a graph for one of `TARGETS`; see `plan_for` and `cuda_plan_for`."""
     if target == "cpu":
         return plan_for(graph, isa=isa, threads=threads, numerics=numerics, run_here=run_here, choices=choices)
-    return cuda_plan_for(graph, target=target, architectures=architectures, precision=precision)
+    return cuda_plan_for(graph, target=target, architectures=architectures, precision=precision, gpu=gpu)
 
 
 def plan_for(
@@ -248,17 +253,25 @@ def cpu_target_for(
     return cpu_target.here(target)
 
 
-def cuda_plan_for(graph: Graph, *, target: str, architectures: str = "native", precision: str = "fp32") -> CudaPlan:
+def cuda_plan_for(
+    graph: Graph,
+    *,
+    target: str,
+    architectures: str = "native",
+    precision: str = "fp32",
+    gpu: Properties | None = None,
+) -> CudaPlan:
     """Optimise and plan a graph for a GPU, or for the emulation of one.
 
-    `architectures`: such as `sm_80,sm_90`; `native` is a list of usual ones. Raises `TargetError` for an architecture
+    `architectures`: such as `sm_80,sm_90`; `native` is a list of usual ones. `gpu`: the one to choose tiles for, in
+    place of the usual card of its architecture. Raises `TargetError` for an architecture
     or a precision that does not exist.
     """
     from cnngen.backends.cuda.plan import plan_graph
     from cnngen.backends.cuda.target import EMULATED, resolve
     from cnngen.passes import optimise
 
-    return plan_graph(optimise(graph), resolve(architectures, precision, emulated=target == EMULATED))
+    return plan_graph(optimise(graph), resolve(architectures, precision, emulated=target == EMULATED, gpu=gpu))
 
 
 def default_threads(graph: Graph) -> int:
@@ -321,16 +334,21 @@ def load_device_code(image: Path, interface: Interface, device: int) -> loader.L
     return launcher.load(image, description, weights, device)
 
 
-def device_architecture(device: int) -> str:
-    """The architecture to compile for, such as `sm_90`, for GPU number `device`. Raises `DeviceError`."""
+def planned_for(device: int, architectures: str) -> tuple[str, Properties | None]:
+    """The architectures to compile for, and the GPU to plan for: its own for `native`, else the usual cards.
+
+    Raises `DeviceError` where GPU number `device` cannot be used.
+    """
+    from cnngen.backends.cuda.architectures import architecture_for
     from cnngen.backends.cuda.device import open_device
-    from cnngen.backends.cuda.target import architecture_for
 
     try:
-        return architecture_for(open_device(device).properties.capability)
+        gpu = open_device(device).properties
+        own = architecture_for(gpu.capability)
     except DeviceError as error:
         error.remedy = f"{error.remedy}; target='cuda-emulated' checks the CUDA kernels without a GPU"
         raise
+    return (own, gpu) if architectures == "native" else (architectures, None)
 
 
 def check_options(

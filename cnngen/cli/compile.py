@@ -34,6 +34,7 @@ BUDGET = 60.0
 
 if TYPE_CHECKING:
     from cnngen.backends import AnyPlan
+    from cnngen.backends.cuda.driver import Properties
     from cnngen.backends.sources import SourceTree
     from cnngen.ir import Graph
 
@@ -99,9 +100,9 @@ def compile_(
         say("reading")
         with watch("read"):
             kind, device = pipeline.check_options(target, numerics, precision, isa, threads, architectures)
-            no_device = None
+            gpu, no_device = None, None
             if kind == "cuda":
-                architectures, no_device = _architectures(device, architectures)
+                architectures, gpu, no_device = _planned_for(device, architectures)
             asked = None
             if not emit_only:
                 asked = manifest.ask(
@@ -117,6 +118,7 @@ def compile_(
                     precision=precision,
                     architectures=architectures,
                     tuning=tuning,
+                    gpu=gpu,
                 )
             record = Record(digests=asked is not None, strict=strict)
             graph = pipeline.load_graph(
@@ -145,6 +147,7 @@ def compile_(
                 numerics=numerics,
                 precision=precision,
                 architectures=architectures,
+                gpu=gpu,
                 run_here=not emit_only,
                 choices=tuned.choices,
             )
@@ -176,16 +179,15 @@ def compile_(
         console().print(f"  not run: {no_device}", markup=False, soft_wrap=True)
 
 
-def _architectures(device: int, architectures: str) -> tuple[str, str | None]:
-    """What to compile for, and why nothing can be run: the GPU's own where there is one that can be used."""
+def _planned_for(device: int, architectures: str) -> tuple[str, Properties | None, str | None]:
+    """What to compile for, the GPU to plan for, and why nothing can be run, where it cannot."""
     from cnngen import pipeline
     from cnngen.errors import DeviceError
 
     try:
-        own = pipeline.device_architecture(device)
+        return *pipeline.planned_for(device, architectures), None
     except DeviceError as error:
-        return architectures, str(error)
-    return own if architectures == "native" else architectures, None
+        return architectures, None, str(error)
 
 
 class Stopwatch:

@@ -44,10 +44,18 @@ API cuDeviceGetAttribute(int *value, int attribute, int device)
     BEGIN_FREE("cuDeviceGetAttribute");
     (void)device;
     switch (attribute) {
-    case 16: *value = 132; break;
+    case 13: *value = 1980000; break; /* kHz, and the other figures of an H100 */
+    case 16: *value = (int)number("CUDA_STUB_PROCESSORS", 132); break;
+    case 36: *value = 2619000; break;
+    case 37: *value = 5120; break;
+    case 38: *value = 50 << 20; break;
+    case 39: *value = 2048; break;
     case 75: *value = capability / 10; break;
     case 76: *value = capability % 10; break;
+    case 81: *value = 233472; break;
     case 97: *value = (int)number("CUDA_STUB_SHARED", 232448); break;
+    case 106: *value = 32; break;
+    case 111: *value = 1024; break;
     default: *value = 0;
     }
     END;

@@ -16,9 +16,10 @@ import numpy as np
 import pytest
 
 import cnngen
+from cnngen.backends.cuda.architectures import ARCHITECTURES
 from cnngen.backends.cuda.emit import emit_device
 from cnngen.backends.cuda.plan import plan_graph
-from cnngen.backends.cuda.target import ARCHITECTURES, PRECISIONS, resolve
+from cnngen.backends.cuda.target import PRECISIONS, resolve
 from cnngen.ir import Graph
 from cnngen.ops import (
     Activate,

@@ -15,8 +15,8 @@ import pytest
 from cnngen import cache
 from cnngen.backends.cuda import compiler as compilers
 from cnngen.backends.cuda import fatbin, kernel_report
+from cnngen.backends.cuda.architectures import architecture_for
 from cnngen.backends.cuda.compiler import CudaCompiler, find_compiler
-from cnngen.backends.cuda.target import architecture_for
 from cnngen.backends.cuda.toolchain import build, commands
 from cnngen.errors import CacheWarning, DeviceError, ToolchainError
 from tests.cuda_compilers import ELF, PTX, REPORT, image, nvcc, nvrtc, tree

@@ -33,13 +33,24 @@ class DriverError(Exception):
 
 
 class Properties(NamedTuple):
-    """What a GPU says of itself; `shared` are the bytes of shared memory that a block can ask for."""
+    """What a GPU says of itself; `shared` are the bytes of shared memory that a block can ask for.
+
+    For the planner, 0 where the driver does not know it: shared memory, threads and blocks of a multiprocessor, shared
+    memory that the system takes of a block, Hz, bytes a second from memory, bytes of L2.
+    """
 
     name: str
     capability: tuple[int, int]
     processors: int
     shared: int
     memory: int
+    shared_processor: int = 0
+    threads: int = 0
+    blocks: int = 0
+    reserved: int = 0
+    clock: float = 0.0
+    bandwidth: float = 0.0
+    l2_size: int = 0
 
 
 class Stream(Protocol):

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from cuda.bindings import driver as cuda
 
+from cnngen.backends.cuda import libcuda
 from cnngen.backends.cuda.driver import DriverError, Properties, Stream, host_memory
 from cnngen.ir import Array
 
@@ -61,6 +62,7 @@ class BindingsDriver:
             attribute(ATTRIBUTE.CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT),
             attribute(ATTRIBUTE.CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN),
             int(_call(cuda.cuDeviceTotalMem, gpu)),
+            *libcuda.planning_figures(device),
         )
 
     def context(self, device: int) -> BindingsContext:

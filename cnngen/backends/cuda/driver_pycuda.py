@@ -60,6 +60,7 @@ class PycudaDriver:
                 int(gpu.get_attribute(kinds.MULTIPROCESSOR_COUNT)),
                 int(gpu.get_attribute(kinds.MAX_SHARED_MEMORY_PER_BLOCK_OPTIN)),
                 int(gpu.total_memory()),
+                *libcuda.planning_figures(device),
             )
 
     def context(self, device: int) -> PycudaContext:

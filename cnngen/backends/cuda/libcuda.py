@@ -38,8 +38,16 @@ class KernelNode(ctypes.Structure):
     ]
 
 
+INVALID_VALUE = 1
+CLOCK, MEMORY_CLOCK, BUS_WIDTH, L2_SIZE, THREADS, SHARED, BLOCKS, RESERVED = 13, 36, 37, 38, 39, 81, 106, 111
+"""CU_DEVICE_ATTRIBUTE_...: CLOCK_RATE (kHz), MEMORY_CLOCK_RATE (kHz), GLOBAL_MEMORY_BUS_WIDTH (bits), L2_CACHE_SIZE,
+MAX_THREADS_PER_MULTIPROCESSOR, MAX_SHARED_MEMORY_PER_MULTIPROCESSOR, MAX_BLOCKS_PER_MULTIPROCESSOR,
+RESERVED_SHARED_MEMORY_PER_BLOCK."""
+
 _SIGNATURES: dict[str, tuple[object, ...]] = {
     "cuGetErrorString": (c_int, POINTER(c_char_p)),
+    "cuDeviceGet": (POINTER(c_int), c_int),
+    "cuDeviceGetAttribute": (POINTER(c_int), c_int, c_int),
     "cuEventCreate": (POINTER(c_void_p), c_uint),
     "cuEventDestroy_v2": (c_void_p,),
     "cuEventRecord": (c_void_p, c_void_p),
@@ -100,6 +108,26 @@ def codes() -> dict[str, int]:
         if load().cuGetErrorString(code, ctypes.byref(text)) == 0 and text.value is not None:
             found.setdefault(text.value.decode(), code)
     return found
+
+
+def planning_figures(number: int) -> tuple[int, int, int, int, float, float, int]:
+    """The fields of `Properties` from `shared_processor` on, for GPU `number`: 0 for what the driver does not know."""
+    gpu = c_int()
+    call("cuDeviceGet", ctypes.byref(gpu), number)
+
+    def attribute(kind: int) -> int:
+        value = c_int()
+        try:
+            call("cuDeviceGetAttribute", ctypes.byref(value), kind, gpu)
+        except DriverError as error:
+            if error.code != INVALID_VALUE:
+                raise
+            return 0
+        return value.value
+
+    bandwidth = 2e3 * attribute(MEMORY_CLOCK) * attribute(BUS_WIDTH) / 8  # memory moves two numbers a cycle
+    limits = attribute(SHARED), attribute(THREADS), attribute(BLOCKS), attribute(RESERVED)
+    return *limits, 1e3 * attribute(CLOCK), bandwidth, attribute(L2_SIZE)
 
 
 class Graphs:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -17,9 +18,9 @@ from cnngen.backends.cuda.kernels import (
     ReduceSplitsKernel,
 )
 from cnngen.backends.cuda.kernels.base import ceil_div
-from cnngen.backends.cuda.kernels.convolution import ROW_BYTES
+from cnngen.backends.cuda.kernels.convolution import CHUNK_BYTES, ROW_BYTES
 from cnngen.backends.cuda.target import CudaTarget
-from cnngen.backends.cuda.tiling import choose_tile, vector_width
+from cnngen.backends.cuda.tiling import Product, choose_tile, vector_width
 from cnngen.ops import Conv2D, Conv2DTranspose, Dense
 from cnngen.plan.layout import Scratch
 from cnngen.plan.memory import View
@@ -41,8 +42,18 @@ def convolution(
     taps = op.kernel[0] * op.kernel[1] * group_inputs
     slices = ceil_div(taps * precision.element_bytes, ROW_BYTES)
     pixels = write.shape[0] * write.shape[1] * write.shape[2]
-    tile = choose_tile(pixels, group_outputs, op.groups, slices, target)
-    numbers = (*pixel_distances(source), group_inputs)
+    vector = vector_width((*pixel_distances(source), group_inputs), precision.element_bytes)
+    product = Product(
+        precision,
+        pixels,
+        group_outputs,
+        op.groups,
+        slices,
+        op.kernel != (1, 1),
+        CHUNK_BYTES // (vector * precision.element_bytes),
+        math.prod(source.shape) * precision.element_bytes,
+    )
+    tile = choose_tile(product, target)
     # A lane has pairs of channels on tensor cores.
     width = 1 if group_outputs % 2 or not precision.tensor_cores else 2
     aligned = not any(step % width for view in (write, *reads[1:]) for step in pixel_distances(view))
@@ -66,7 +77,7 @@ def convolution(
         c_type(source, target),
         c_type(write, target),
         tile,
-        vector_width(numbers, precision.element_bytes),
+        vector,
         width if aligned else 1,
         op.use_bias,
         op.residual,

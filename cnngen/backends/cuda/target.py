@@ -1,12 +1,17 @@
-"""What a GPU can do, as facts for the planner, and the precisions that kernels compute in."""
+"""What code is generated for: GPU architectures, and the precision that kernels compute in."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cnngen.errors import DeviceError, TargetError
+from cnngen.backends.cuda.architectures import ARCHITECTURES, DEFAULT_ARCHITECTURES, Architecture, of_device
+from cnngen.errors import TargetError
+
+if TYPE_CHECKING:
+    from cnngen.backends.cuda.driver import Properties
 
 EMULATED = "cuda-emulated"
 """The target whose kernels run on this machine's CPU, for checking without a GPU."""
@@ -48,33 +53,6 @@ PRECISIONS = {
 
 
 @dataclass(frozen=True)
-class Architecture:
-    """One compute capability. `processors` is that of its usual large card, `shared` the bytes a block may use."""
-
-    name: str
-    processors: int
-    shared: int
-    precisions: frozenset[str] = frozenset(PRECISIONS)
-
-
-ARCHITECTURES = {
-    architecture.name: architecture
-    for architecture in (
-        Architecture("sm_75", 40, 64 << 10, frozenset({"fp32", "fp16"})),
-        Architecture("sm_80", 108, 163 << 10),
-        Architecture("sm_86", 84, 99 << 10),
-        Architecture("sm_89", 128, 99 << 10),
-        Architecture("sm_90", 132, 227 << 10),
-        Architecture("sm_100", 148, 227 << 10),
-        Architecture("sm_120", 170, 99 << 10),
-    )
-}
-"""CUDA C++ Programming Guide, table "Technical Specifications per Compute Capability"."""
-
-DEFAULT_ARCHITECTURES = ("sm_75", "sm_80", "sm_86", "sm_89", "sm_90")
-
-
-@dataclass(frozen=True)
 class CudaTarget:
     """What code is generated for: architectures, all of which get the same kernels, and a precision."""
 
@@ -96,35 +74,12 @@ class CudaTarget:
         """Bytes of shared memory that a block may use on every architecture."""
         return min(architecture.shared for architecture in self.architectures)
 
-    @property
-    def processors(self) -> int:
-        """Multiprocessors of the largest card; the planner makes enough blocks for them."""
-        return max(architecture.processors for architecture in self.architectures)
 
-
-def architecture_for(capability: tuple[int, int]) -> str:
-    """The architecture to compile for, for a GPU of this compute capability: its own, or one whose code it runs.
-
-    Cubins run on a GPU of the same major and a higher minor capability, PTX on every later one (CUDA C++ Programming
-    Guide, "Binary Compatibility"). Raises `DeviceError` for a GPU that is older than all of them.
-    """
-    number = 10 * capability[0] + capability[1]
-    numbers = {int(name.removeprefix("sm_")): name for name in ARCHITECTURES}
-    older = [known for known in numbers if known <= number]
-    if not older:
-        raise DeviceError(
-            f"the GPU has compute capability {capability[0]}.{capability[1]}; kernels are written for "
-            f"{numbers[min(numbers)]} and newer",
-            remedy="use another GPU, or target='cpu'",
-        )
-    same = [known for known in older if known // 10 == capability[0]]
-    return numbers[max(same or older)]
-
-
-def resolve(architectures: str, precision: str, *, emulated: bool = False) -> CudaTarget:
+def resolve(architectures: str, precision: str, *, emulated: bool = False, gpu: Properties | None = None) -> CudaTarget:
     """The target for a comma-separated list of architectures, or `native`, and a precision.
 
-    Raises `TargetError` for unknown names, and for a precision that an architecture lacks.
+    With a `gpu` the kernels are planned for that one, in place of the usual card of its architecture. Raises
+    `TargetError` for unknown names, and for a precision that an architecture lacks.
     """
     if precision not in PRECISIONS:
         raise TargetError(f"unknown precision {precision!r}", remedy=f"use one of {', '.join(PRECISIONS)}")
@@ -138,4 +93,8 @@ def resolve(architectures: str, precision: str, *, emulated: bool = False) -> Cu
             raise TargetError(f"{name} has no {precision}", remedy="use fp32 or fp16, or leave this architecture out")
     if not chosen:
         raise TargetError("no GPU architecture is named", remedy=f"use {', '.join(ARCHITECTURES)}")
-    return CudaTarget(tuple(ARCHITECTURES[name] for name in chosen), PRECISIONS[precision], emulated)
+    figures = dict(ARCHITECTURES)
+    if gpu is not None:
+        own = of_device(gpu)
+        figures[own.name] = own
+    return CudaTarget(tuple(figures[name] for name in chosen), PRECISIONS[precision], emulated)
