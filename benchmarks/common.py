@@ -76,26 +76,35 @@ def pin(core: int | None = None) -> int:
 
 
 def interleave(
-    contenders: Mapping[str, Callable[[], object]], *, slices: int = 60, slice_seconds: float = 0.01
+    contenders: Mapping[str, Callable[[], object]],
+    *,
+    slices: int = 60,
+    slice_seconds: float = 0.01,
+    measure: Callable[[Callable[[], object], int], float] | None = None,
 ) -> dict[str, Timing]:
     """Time the contenders in turn, `slices` times each; a slice repeats the call for about `slice_seconds`.
+
+    `measure` gives the seconds per call of so many calls; by default the clock of this machine does.
 
     The number of calls in a slice is found while warming up, and the order turns by one each round, so
     that nobody always follows the same neighbour (and finds the cache as that one leaves it).
     """
-    calls = {name: _calls_for(call, slice_seconds) for name, call in contenders.items()}
+    measure = measure or _seconds
+    calls = {name: _calls_for(call, slice_seconds, measure) for name, call in contenders.items()}
     samples: dict[str, list[float]] = {name: [] for name in contenders}
     names = list(contenders)
     for turn in range(slices):
         for name in names[turn % len(names) :] + names[: turn % len(names)]:
-            samples[name].append(_seconds(contenders[name], calls[name]))
+            samples[name].append(measure(contenders[name], calls[name]))
     return {name: Timing(tuple(values)) for name, values in samples.items()}
 
 
-def _calls_for(call: Callable[[], object], seconds: float) -> int:
+def _calls_for(
+    call: Callable[[], object], seconds: float, measure: Callable[[Callable[[], object], int], float]
+) -> int:
     """How many calls fill `seconds`, at least one; warms the call up on the way."""
     calls = 1
-    while (taken := _seconds(call, calls) * calls) < seconds:
+    while (taken := measure(call, calls) * calls) < seconds:
         calls = max(calls + 1, min(10 * calls, int(calls * seconds / max(taken, 1e-9))))
     return calls
 
@@ -124,12 +133,13 @@ def machine_facts() -> dict[str, Any]:
     }
 
 
-def write_json(path: Path, result: Mapping[str, Any]) -> None:
-    """Write `result`; a name without a folder goes to `benchmarks/results/`."""
+def write_json(path: Path, result: Mapping[str, Any], *, quiet: bool = False) -> None:
+    """Write `result` and, unless `quiet`, say where; a name without a folder goes to `benchmarks/results/`."""
     target = path if path.parent != Path() else RESULTS / path
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    print(f"written: {target}")
+    if not quiet:
+        print(f"written: {target}")
 
 
 def _cpu_model() -> str:

@@ -12,7 +12,7 @@ from torch import nn
 
 from benchmarks.models.mobile import efficientnet_b0, mobilenet_v2, shufflenet_v2
 from benchmarks.models.parts import Residual
-from benchmarks.models.plain import alexnet, googlenet, squeezenet1_1, vgg16
+from benchmarks.models.plain import alexnet, googlenet, lenet, squeezenet1_1, vgg16
 from benchmarks.models.residual import densenet121, regnet_x_400mf, resnet18, resnet50
 
 MODELS: dict[str, Callable[..., nn.Module]] = {
@@ -29,6 +29,8 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "regnet_x_400mf": regnet_x_400mf,
 }
 """Each takes `classes`; those with large dense layers also `hidden`, the size of these."""
+
+__all__ = ["MODELS", "build", "lenet"]
 
 
 def build(name: str, *, size: int = 224, seed: int = 0, **options: int) -> nn.Module:

@@ -7,6 +7,19 @@ from torch import nn
 from benchmarks.models.parts import Parallel, classifier, normalised
 
 
+def lenet(classes: int = 10) -> nn.Module:
+    """LeCun et al., Gradient-Based Learning Applied to Document Recognition, 1998, with ReLU and max pooling, as in the
+    shipped spec. Takes grey images of 28x28."""
+    return nn.Sequential(
+        nn.Conv2d(1, 6, 5, padding=2), nn.ReLU(inplace=True), nn.MaxPool2d(2),
+        nn.Conv2d(6, 16, 5), nn.ReLU(inplace=True), nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Linear(400, 120), nn.ReLU(inplace=True),
+        nn.Linear(120, 84), nn.ReLU(inplace=True),
+        nn.Linear(84, classes), nn.Softmax(dim=1),
+    )  # fmt: skip
+
+
 def alexnet(classes: int = 1000, hidden: int = 4096) -> nn.Module:
     """Krizhevsky, One weird trick for parallelizing convolutional neural networks, 2014: no groups, no LRN."""
     return nn.Sequential(
