@@ -11,6 +11,7 @@ import numpy as np
 
 from cnngen.arithmetic import Arithmetic
 from cnngen.backends.cuda.kernels import AnyKernel, DenseKernel, GemmConvKernel
+from cnngen.backends.cuda.limits import verify_limits
 from cnngen.backends.cuda.lower import copy, lower
 from cnngen.backends.cuda.target import CudaTarget
 from cnngen.errors import PlanError
@@ -63,7 +64,10 @@ def plan_graph(graph: Graph, target: CudaTarget) -> CudaPlan:
 
 
 def verify_plan(plan: CudaPlan) -> CudaPlan:
-    """Return `plan` if every launch fits the target, memory does not clash and parameters fit."""
+    """Return `plan` if every launch fits the target, memory does not clash and parameters fit.
+
+    Raises `TargetError` for a network that is larger than kernels can address.
+    """
     verify_arena(plan.arena)
     for step in plan.steps:
         for call in step.calls:
@@ -71,8 +75,7 @@ def verify_plan(plan: CudaPlan) -> CudaPlan:
             launch = call.kernel.launch
             if launch.shared > plan.target.shared:
                 raise PlanError(f"{launch.shared} bytes of shared memory, {plan.target.shared} exist", layer=step.node)
-            if launch.grid[0] >= 1 << 31 or max(launch.grid[1:]) >= 1 << 16:
-                raise PlanError(f"a grid of {launch.grid} blocks is too large", layer=step.node)
+            verify_limits(call, step.node)
     verify_parameters(plan)
     return plan
 

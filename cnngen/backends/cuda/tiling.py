@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from cnngen.backends.cuda.architectures import REGISTERS, SHARED_BYTES_A_CYCLE, Architecture
 from cnngen.backends.cuda.kernels.base import ceil_div
 from cnngen.backends.cuda.kernels.convolution import CHUNK_BYTES, ROW_BYTES, THREAD_TILE, Tile
+from cnngen.backends.cuda.limits import splits_fit
 from cnngen.backends.cuda.target import CudaTarget, Precision
 
 TENSOR_TILES = (
@@ -89,7 +90,7 @@ def candidates(product: Product, target: CudaTarget) -> Iterator[Tile]:
     shapes = TENSOR_TILES if product.precision.tensor_cores else PLAIN_TILES
     for (pixels, channels, warps), stages, splits in itertools.product(shapes, STAGES, SPLITS):
         tile = Tile(pixels, channels, warps, stages, splits)
-        fits = shared_bytes(tile) <= target.shared
+        fits = shared_bytes(tile) <= target.shared and (splits == 1 or splits_fit(product.groups, splits))
         if fits and (splits == 1 or product.slices >= splits * SLICES_A_SPLIT):
             yield tile
 
