@@ -158,10 +158,9 @@ class GemmConvKernel(CudaKernel):
     def launch_bounds(self) -> str:
         """Threads of a block, and blocks that the compiler leaves room for on a multiprocessor.
 
-        By itself it spills a few registers to make room for more blocks. Where taps are shared out, there are
-        too few blocks for that to be worth it.
+        By itself it spills a few registers to make room for more blocks, which shared memory has none for.
         """
-        return f"{self.threads}, 1" if self.splits > 1 else str(self.threads)
+        return f"{self.threads}, 1"
 
     @property
     def thread_rows(self) -> int:
