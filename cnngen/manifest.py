@@ -151,8 +151,8 @@ def find(request: Request) -> Known | None:
     return None if library is None else _from_body(body, library)
 
 
-def keep(request: Request, record: Record, known: Known, compiler: AnyCompiler) -> None:
-    """Write down that `request` gave `known`, for the next process that asks.
+def keep(request: Request, record: Record, known: Known, compiler: AnyCompiler) -> bool:
+    """Write down that `request` gave `known`, for the next process that asks; whether that was done.
 
     Without effect where the library is not in the cache, or where code or compiler changed on the way: then it is
     not certain which of them made it. Trouble is a `CacheWarning`.
@@ -161,9 +161,9 @@ def keep(request: Request, record: Record, known: Known, compiler: AnyCompiler) 
         store = open_store()
         content = record.content()
         if store is None or content is None or known.library.parent.parent != store.root / "entries":
-            return
+            return False
         if own_code().changed >= cnngen.IMPORTED_AT or _circumstances(request) != request.circumstances:
-            return
+            return False
         if isinstance(compiler, Compiler):
             paths: tuple[str, ...] = (compiler.command[0], generator(compiler))
         else:
@@ -173,6 +173,8 @@ def keep(request: Request, record: Record, known: Known, compiler: AnyCompiler) 
     except OSError as error:
         text = f"the next start will not be quick: {error.filename}: {error.strerror}"
         warnings.warn(text, CacheWarning, stacklevel=3)
+        return False
+    return True
 
 
 def _circumstances(request: Request) -> str:

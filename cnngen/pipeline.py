@@ -39,6 +39,8 @@ TARGETS = ("cpu", "cuda", "cuda-emulated")
 NUMERICS = ("fast", "reproducible")
 SMALL_NETWORK_MACS = 2_000_000
 """Below it a barrier costs more than a second core saves."""
+KEPT_WEIGHTS = 16 << 20
+"""Bytes of weights up to which a network that can be read again keeps its graph, which holds them a second time."""
 
 
 def compile(
@@ -140,10 +142,13 @@ def compile(
     library = build(plan, tree, compiler, folder=folder, use_cache=cache)
     stages = Stages(source_graph, plan)
     interface = Interface.of(stages)
-    network = Network(interface, load(library, interface, device), stages)
+    loaded = load(library, interface, device)
     if asked is not None and tuned.complete:
-        manifest.keep(asked, record, Known(interface, library, tree.digest.hex(), record.warnings, tuned), compiler)
-    return network
+        known = Known(interface, library, tree.digest.hex(), record.warnings, tuned)
+        kept = manifest.keep(asked, record, known, compiler)
+        if kept and 4 * plan.blob_floats > KEPT_WEIGHTS:
+            return Network(interface, loaded, partial(make_again, asked, known))
+    return Network(interface, loaded, stages)
 
 
 def recall(asked: Request, known: Known, device: int = 0) -> Network:

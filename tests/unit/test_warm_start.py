@@ -155,6 +155,21 @@ class TestWarm:
         assert all(np.array_equal(traces[0][name], traces[1][name]) for name in traces[0])
         assert np.array_equal(warm.pack(warm.graph), cold.pack(cold.graph))
 
+    def test_a_large_network_reads_them_again(
+        self, spec: Path, read: list[object], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Its weights are in the library; a graph holds them a second time."""
+        monkeypatch.setattr(pipeline, "KEPT_WEIGHTS", 4)
+        cold = compiled(spec)
+        y = cold(image())
+        assert read == [spec]
+        assert cnngen.verify(cold).ok
+        assert read == [spec, spec]
+        apart = compiled(spec, cache=False)
+        assert cnngen.verify(apart).ok
+        assert read == [spec] * 3, "without the cache it cannot be asked for again"
+        np.testing.assert_array_equal(apart(image()), y)
+
     def test_stages_of_a_spec_that_has_changed_since(self, spec: Path) -> None:
         compiled(spec)
         warm, gone = compiled(spec), compiled(spec)
