@@ -80,6 +80,8 @@ static inline v_t v_pow2(v_t n)
     const __m256i biased = _mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127));
     return _mm256_castsi256_ps(_mm256_slli_epi32(biased, 23));
 }
+/* 2^n as v_pow2, where t is n + V_SHIFT: its low bits are the biased exponent */
+static inline v_t v_pow2_shifted(v_t t) { return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(t), 23)); }
 /* a = mantissa 2^exponent with 1 <= mantissa < 2, for a normal a > 0 */
 static inline v_t v_exponent(v_t a)
 {

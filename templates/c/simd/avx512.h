@@ -65,6 +65,8 @@ static inline v_t v_pow2(v_t n)
     const __m512i biased = _mm512_add_epi32(_mm512_cvtps_epi32(n), _mm512_set1_epi32(127));
     return _mm512_castsi512_ps(_mm512_slli_epi32(biased, 23));
 }
+/* 2^n as v_pow2, where t is n + V_SHIFT: its low bits are the biased exponent */
+static inline v_t v_pow2_shifted(v_t t) { return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_castps_si512(t), 23)); }
 /* a = mantissa 2^exponent with 1 <= mantissa < 2, for a normal a > 0 */
 static inline v_t v_exponent(v_t a)
 {

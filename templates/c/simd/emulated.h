@@ -108,6 +108,8 @@ static inline uint32_t v_bits_of(float x)
 /* 2^n for an integral n from -126 to 128, where it is infinite: the sum has the biased exponent in its low bits; any
    bits for NaN */
 static inline v_t v_pow2(v_t n) { V_EACH(v_float_of(v_bits_of(n[i] + (12582912.0f + 127.0f)) << 23)); }
+/* 2^n as v_pow2, where t is n + V_SHIFT: its low bits are the biased exponent */
+static inline v_t v_pow2_shifted(v_t t) { V_EACH(v_float_of(v_bits_of(t[i]) << 23)); }
 /* a = mantissa 2^exponent with 1 <= mantissa < 2, for a normal a > 0 */
 static inline v_t v_exponent(v_t a) { V_EACH((float)((int32_t)(v_bits_of(a[i]) >> 23) - 127)); }
 static inline v_t v_mantissa(v_t a) { V_EACH(v_float_of((v_bits_of(a[i]) & 0x007fffffu) | 0x3f800000u)); }

@@ -58,6 +58,15 @@ static inline v_t v_pow2(v_t n)
     memcpy(&n, &bits, sizeof n);
     return n;
 }
+/* 2^n as v_pow2, where t is n + V_SHIFT: its low bits are the biased exponent */
+static inline v_t v_pow2_shifted(v_t t)
+{
+    uint32_t bits;
+    memcpy(&bits, &t, sizeof bits);
+    bits <<= 23;
+    memcpy(&t, &bits, sizeof t);
+    return t;
+}
 /* a = mantissa 2^exponent with 1 <= mantissa < 2, for a normal a > 0 */
 static inline v_t v_exponent(v_t a)
 {

@@ -69,6 +69,8 @@ static inline v_t v_pow2(v_t n)
     const __m128i biased = _mm_add_epi32(_mm_cvtps_epi32(n), _mm_set1_epi32(127));
     return _mm_castsi128_ps(_mm_slli_epi32(biased, 23));
 }
+/* 2^n as v_pow2, where t is n + V_SHIFT: its low bits are the biased exponent */
+static inline v_t v_pow2_shifted(v_t t) { return _mm_castsi128_ps(_mm_slli_epi32(_mm_castps_si128(t), 23)); }
 /* a = mantissa 2^exponent with 1 <= mantissa < 2, for a normal a > 0 */
 static inline v_t v_exponent(v_t a)
 {

@@ -4,6 +4,9 @@
 
 #include "simd.h"
 
+/* 3 * 2^22 + 127: its sum with n is a float whose low bits are n + 127 */
+#define V_SHIFT 12583039.0f
+
 /* 2^n e^r for an integral n from -252 to 254 and |r| < 0.38: the Taylor series to degree 7 */
 static inline v_t v_exp_scaled(v_t n, v_t r)
 {
@@ -155,21 +158,21 @@ static inline v_t act_hard_swish(v_t x)
 {
     return v_mul(x, act_hard_sigmoid(x, v_set1(1.0f / 6.0f), v_set1(0.5f)));
 }
-/* 1 + e^-x, relative error below 4 * 2^-24. With s = x + n ln 2: e^-x = 2^n e^-s, a minimax polynomial to degree 6.
-   From n = 128 on (x < -88.37), 2^n is infinite. */
+/* 1 + e^-x, relative error below 5 * 2^-24. With s = x + n ln 2: e^-x = 2^n e^-s, a minimax polynomial to degree 5,
+   evaluated in pairs for a short chain; n is rounded by the sum with V_SHIFT. From n = 128 on (x < -88.37), 2^n is
+   infinite. */
 static inline v_t v_one_plus_exp_minus(v_t x)
 {
     const v_t near = v_min(v_set1(87.0f), v_max(v_set1(-89.0f), x));
-    const v_t n = v_round(v_mul(near, v_set1(-1.44269504f)));
+    const v_t shifted = v_fma(near, v_set1(-1.44269504f), v_set1(V_SHIFT));
+    const v_t n = v_sub(shifted, v_set1(V_SHIFT));
     const v_t s = v_fma(n, v_set1(-2.12194440e-4f), v_fma(n, v_set1(0.693359375f), near));
-    v_t p = v_set1(1.38368085e-3f);
-    p = v_fma(p, s, v_set1(-8.37484561e-3f));
-    p = v_fma(p, s, v_set1(4.16682288e-2f));
-    p = v_fma(p, s, v_set1(-0.166664198f));
-    p = v_fma(p, s, v_set1(0.499999911f));
-    p = v_fma(p, s, v_set1(-1.0f));
-    p = v_fma(p, s, v_set1(1.0f));
-    return v_fma(p, v_pow2(n), v_set1(1.0f));
+    const v_t q = v_mul(s, s);
+    const v_t high = v_fma(s, v_set1(-8.29762872e-3f), v_set1(4.1915562e-2f));
+    const v_t middle = v_fma(s, v_set1(-0.166675761f), v_set1(0.499988943f));
+    const v_t low = v_fma(s, v_set1(-0.999999702f), v_set1(1.00000012f));
+    const v_t p = v_fma(q, v_fma(q, high, middle), low);
+    return v_fma(p, v_pow2_shifted(shifted), v_set1(1.0f));
 }
 static inline v_t act_sigmoid(v_t x) { return v_div(v_set1(1.0f), v_one_plus_exp_minus(x)); }
 static inline v_t act_silu(v_t x) { return v_div(x, v_one_plus_exp_minus(x)); }
