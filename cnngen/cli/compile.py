@@ -15,6 +15,7 @@ from cnngen.cli.common import (
     BatchOption,
     DebugOption,
     IsaOption,
+    NumericsOption,
     PrecisionOption,
     ShapesOption,
     SpecArgument,
@@ -53,10 +54,7 @@ def compile_(
     isa: IsaOption = "native",
     batch: BatchOption = 1,
     threads: ThreadsOption = None,
-    numerics: Annotated[
-        str,
-        typer.Option("--numerics", help="fast (3x3 by Winograd), or reproducible: the same bits on every FMA ISA."),
-    ] = "fast",
+    numerics: NumericsOption = "fast",
     tune: Annotated[bool, typer.Option("--tune", help="Choose kernels by measuring them.")] = False,
     tune_file: Annotated[
         Path | None,

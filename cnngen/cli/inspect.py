@@ -13,6 +13,7 @@ from cnngen.cli.common import (
     DebugOption,
     IsaOption,
     JsonOption,
+    NumericsOption,
     PrecisionOption,
     ShapesOption,
     SpecArgument,
@@ -33,7 +34,7 @@ def inspect(
     batch: BatchOption = 1,
     json: JsonOption = False,
     plan: Annotated[
-        bool, typer.Option("--plan", help="Print the compiled steps, kernels and memory in place of the layers.")
+        bool, typer.Option("--plan", help="Print how each layer is computed, its expected time, and why.")
     ] = False,
     tensors: Annotated[
         bool, typer.Option("--tensors", help="Print name and shape of every tensor that a weights file holds.")
@@ -46,11 +47,17 @@ def inspect(
     architectures: ArchitecturesOption = "native",
     isa: IsaOption = "native",
     threads: ThreadsOption = None,
+    numerics: NumericsOption = "fast",
+    tune_file: Annotated[
+        Path | None, typer.Option("--tune-file", metavar="FILE", help="Plan with the tuned choices in this file.")
+    ] = None,
     _debug: DebugOption = False,
 ) -> None:
     """Show the layers: shapes, receptive fields, parameters, work, and warnings about the design.
 
-    With --plan, what the compiler makes of them for an ISA and a number of threads, or for a GPU.
+    With --plan, what the compiler makes of them for an ISA and a number of threads: algorithm, register tile and
+    blocking of each layer, the time that the planner expects, what limits it, and what else there was. For a GPU:
+    steps, kernels and memory.
 
     Examples:
 
@@ -58,7 +65,9 @@ def inspect(
 
       cnngen inspect resnet50 --json
 
-      cnngen inspect lenet --plan --isa avx512-emulated
+      cnngen inspect resnet50 --plan --isa avx512-emulated
+
+      cnngen inspect resnet50 --plan --threads 1 --numerics reproducible --json
 
       cnngen inspect lenet --plan --target cuda --precision fp16 --arch sm_90
 
@@ -82,21 +91,38 @@ def inspect(
         return
     if html and target != "cpu":
         raise typer.BadParameter("--html draws what the CPU gets; leave out --target")
-    kind, _ = pipeline.check_options(target, "fast", precision, isa, threads, architectures)
+    kind, _ = pipeline.check_options(target, numerics, precision, isa, threads, architectures)
+    choices = None
+    if tune_file is not None:
+        from cnngen.tuning import tuned_choices
+
+        choices = tuned_choices(
+            graph, tune_file, target=kind, isa=isa, threads=threads, numerics=numerics, seconds=0
+        ).choices
     compiled = pipeline.any_plan_for(
         graph,
         target=kind,
         isa=isa,
         threads=threads,
+        numerics=numerics,
         precision=precision,
         architectures=architectures,
         run_here=False,
+        choices=choices,
     )
     if plan:
+        if isinstance(compiled, Plan):
+            from cnngen.report.plan_table import plan_json, print_plan
+
+            if json:
+                print_json(plan_json(compiled))
+            else:
+                print_plan(compiled, console())
+            return
         from cnngen.report.stages import plan_text
 
         if json:
-            raise typer.BadParameter("--plan prints text; leave out --json")
+            raise typer.BadParameter("--plan for a GPU prints text; leave out --json")
         typer.echo(plan_text(compiled), nl=False)
         return
     if isinstance(compiled, Plan) and html:

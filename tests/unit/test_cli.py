@@ -91,7 +91,7 @@ def test_help_lists_commands_and_exit_codes() -> None:
         ["compile", "small.yaml", "--batch", "0"],
         ["bench", "small.yaml", "--rounds", "many"],
         ["run", "small.yaml"],
-        ["inspect", "small.yaml", "--plan", "--json"],
+        ["inspect", "small.yaml", "--plan", "--json", "--target", "cuda-emulated"],
         ["inspect", "small.yaml", "--tensors", "--json"],
         ["inspect", "small.yaml", "--html", "small.html", "--json"],
         ["inspect", "small.yaml", "--html", "small.html", "--plan"],
@@ -261,6 +261,31 @@ def test_inspect_plan_shows_steps_and_kernels(spec: Path) -> None:
     assert result.exit_code == 0
     assert "plan small: scalar" in result.stdout
     assert "conv2d_3x3s1_c1_o4" in result.stdout
+    data = json.loads(invoke("inspect", "small.yaml", "--plan", "--isa", "avx2", "--json").stdout)
+    assert data["isa"] == "avx2"
+    assert data["machine"]["peak"] > 0
+    layers = {layer["layer"]: layer for layer in data["layers"]}
+    assert layers["c1"]["algorithm"] in ("direct", "planar")
+    assert layers["c1"]["predicted_us"] > 0
+    assert layers["c1"]["limit"] in ("FMA", "L2", "L3", "memory")
+    assert sum(layer["predicted_us"] for layer in data["layers"]) == pytest.approx(data["predicted_us"], abs=0.1)
+
+
+def test_inspect_plan_says_what_else_there_was(tmp_path: Path) -> None:
+    spec = tmp_path / "wide.yaml"
+    spec.write_text(
+        "cnngen: 1\nname: wide\ninput: {shape: [28, 28, 64], layout: hwc}\nweights: random\n"
+        "layers:\n  - conv2d: {name: c, filters: 64, kernel: 3, padding: same}\n"
+    )
+    fast, plain = (
+        json.loads(invoke("inspect", str(spec), "--plan", "--isa", "avx2", "--json", *more).stdout)["layers"][-1]
+        for more in ([], ["--numerics", "reproducible"])
+    )
+    assert fast["algorithm"] == "Winograd F(4x4)"
+    assert {other["algorithm"] for other in fast["alternatives"]} == {"Winograd F(2x2)", "direct"}
+    assert "saved" in fast["why"]
+    assert plain["algorithm"] == "direct"
+    assert "reproducible" in plain["why"]
 
 
 # --- run -------------------------------------------------------------------------------------
