@@ -9,6 +9,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Literal
@@ -23,6 +24,7 @@ EXTRAS = {
     "onnx": ("onnx", "models from ONNX files"),
     "torch": ("torch", "models from PyTorch"),
     "cuda": ("pycuda", "networks on NVIDIA GPUs"),
+    "plot": ("matplotlib", "pictures of profiles (`cnngen bench --plot`)"),
     "zig": ("ziglang", "a C compiler as a Python package"),
 }
 """Optional dependencies: the extra of cnngen, the module it brings, what it is good for."""
@@ -43,6 +45,21 @@ class Check:
 def examine() -> list[Check]:
     """Look for everything; never raises for what it finds. Takes about a second: it compiles a small program."""
     return list(_checks())
+
+
+def measure_all() -> list[Check]:
+    """Measure this processor for every ISA that it has, and keep the figures for the planner."""
+    from cnngen.backends.cpu.target import host_isas
+
+    return [_guarded(f"speed {isa}", partial(_speed, isa)) for isa in host_isas()]
+
+
+def _speed(isa: str) -> Check:
+    from cnngen.backends.cpu.measure import measure_machine
+
+    m = measure_machine(isa)
+    caches = f"L2 {m.l2_rate:g}, L3 {m.l3_rate:g}, memory {m.memory_rate:g} GB/s"
+    return Check(f"speed {isa}", "ok", f"{m.peak:g} GFLOP/s a core; {caches}")
 
 
 def _checks() -> Iterator[Check]:
@@ -67,26 +84,18 @@ def _guarded(name: str, check: Callable[[], Check], otherwise: Status = "missing
 
 
 def _isas() -> Iterable[Check]:
+    from cnngen.backends.cpu.machine import cpu_model
     from cnngen.backends.cpu.target import ISAS, available_cores, host_isas
 
     here = host_isas()
     absent = [name for name in ISAS if name not in here]
-    yield Check("processor", "ok", f"{_processor()}, {available_cores()} cores for this process")
+    yield Check("processor", "ok", f"{cpu_model()}, {available_cores()} cores for this process")
     yield Check("isa", "ok", f"{', '.join(here)}; native is {here[-1]}")
     if absent:
         names = ", ".join(absent)
         yield Check(
             "isa", "optional", f"{names}: not on this processor", f"check its kernels with --isa {absent[-1]}-emulated"
         )
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    named = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    return next(named, platform.processor() or platform.machine())
 
 
 def _compilers() -> Iterable[Check]:

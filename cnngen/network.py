@@ -29,17 +29,37 @@ _may_share_memory = np.may_share_memory
 
 @dataclass(frozen=True)
 class LayerTime:
-    """Median time of one layer in a profile, and its multiply-accumulates."""
+    """Median time of one layer in a profile, and its multiply-accumulates.
+
+    `algorithm` computes it; `roofline` is the least seconds that a direct computation could take, with all its
+    operations at the peak of the cores and all its data at the speed of the cache or memory that holds them (0: not
+    known).
+    """
 
     name: str
     kind: str
     seconds: float
     macs: int
+    algorithm: str = ""
+    roofline: float = 0.0
 
     @property
     def gflops(self) -> float:
-        """Billions of operations a second, a multiply-accumulate counted as two."""
+        """Billions of operations a second, a multiply-accumulate counted as two.
+
+        Of a direct computation: what Winograd's algorithm saves makes it an effective rate, see `effective`.
+        """
         return 2e-9 * self.macs / self.seconds if self.seconds else 0.0
+
+    @property
+    def effective(self) -> bool:
+        """Whether fewer operations were done than are counted: the share of the roofline may exceed 1."""
+        return self.algorithm.startswith("Winograd")
+
+    @property
+    def share(self) -> float:
+        """Of the roofline: 1 is as fast as a direct computation could be; 0 where that is not known."""
+        return self.roofline / self.seconds if self.seconds else 0.0
 
 
 class Network:
@@ -280,6 +300,8 @@ class Network:
 
         The steps run one after the other as in a call of the network; what it costs to call a single
         step from Python is measured in the same rounds and taken off. A GPU takes the times itself.
+        The roofline takes the figures of this machine, which are measured first if they are not known
+        (docs/performance.md).
         """
         if x is None:
             rng = np.random.default_rng(0)
@@ -292,16 +314,9 @@ class Network:
             times = Workspace(self.plan, library, first, fill=0.0).time_steps(rounds)
         else:
             times = library.time_steps(first, rounds)
-        seconds = np.median(times, axis=0)
-        nodes = {node.name: node for node in self.graph.nodes}
-        result = []
-        names = [step_plan.node for step_plan in self.plan.steps]
-        for name, median in zip(names, seconds, strict=True):
-            node = nodes.get(name)
-            macs = node.op.cost(self.graph.input_types(node), self.graph.types[node.name]).macs if node else 0
-            kind = node.op.kind if node else "copy"
-            result.append(LayerTime(name, kind, max(float(median), 0.0), macs))
-        return result
+        from cnngen.report.profile import layer_times
+
+        return layer_times(self.plan, np.median(times, axis=0))
 
     # Its life
 

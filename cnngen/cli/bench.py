@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from pathlib import Path
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,6 +16,7 @@ from cnngen.cli.common import (
     DebugOption,
     IsaOption,
     JsonOption,
+    NumericsOption,
     PrecisionOption,
     ShapesOption,
     SpecArgument,
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from cnngen.network import Network
+    from cnngen.race import Race
 
 SLICE_SECONDS = 0.01
 """A round repeats short runs for about this long, so that the clock's resolution does not matter."""
@@ -47,26 +50,56 @@ def bench(
     isa: IsaOption = "native",
     threads: Annotated[int, typer.Option("--threads", min=1, help="Threads, each on a core of its own.")] = 1,
     batch: BatchOption = 1,
-    rounds: Annotated[int, typer.Option("--rounds", min=1, help="Measurements to take.")] = 50,
+    numerics: NumericsOption = "fast",
+    rounds: Annotated[
+        int | None, typer.Option("--rounds", min=1, help="Measurements to take: by default 50, or 9 of each contender.")
+    ] = None,
+    plot: Annotated[
+        Path | None, typer.Option("--plot", metavar="FILE", help="Draw the layers' times into a picture (matplotlib).")
+    ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option(
+            "--against",
+            metavar="LIST",
+            help="Race other runtimes instead: onnxruntime, openvino, ncnn, torch, separated by commas.",
+        ),
+    ] = None,
     json: JsonOption = False,
     _debug: DebugOption = False,
 ) -> None:
     """Measure the time per image, pinned to as many cores as there are threads.
 
     Prints median, minimum and 90th percentile over the rounds, and the rate at which the network's
-    multiply-accumulates were done (two operations each).
+    multiply-accumulates were done (two operations each); then each layer's time, rate, algorithm and share of the
+    roofline of a direct computation on this machine, whose figures are measured if they are not known.
+
+    With --against: cnngen and the runtimes that are named run in turn, each in a process of its own on the same
+    cores; outputs are compared, and what disagrees is void. Exit code 1 where no race counts.
 
     Examples:
 
       cnngen bench lenet
 
       cnngen bench resnet50 --threads 4 --rounds 20 --json
+
+      cnngen bench resnet18 --plot resnet18.png
+
+      cnngen bench model.onnx --against onnxruntime,openvino,ncnn,torch
     """
+    if against is not None:
+        if plot or weights or input_shape or batch != 1 or target != "cpu":
+            raise typer.BadParameter("--against races a network as its file has it, on the CPU, one image at a time")
+        _race(find_spec(spec), against, threads, numerics, isa, rounds or 9, json)
+        return
+    rounds = rounds or 50
     # Before the first thread exists: OpenMP's threads inherit the mask.
     cores = pin(threads)
     import numpy as np
 
     import cnngen
+    from cnngen.report.profile import layer_json
+    from cnngen.report.profile_plot import plot_profile
 
     path = find_spec(spec)
     with working(f"Measuring {path.name}") as say:
@@ -81,6 +114,7 @@ def bench(
             isa=isa,
             threads=threads,
             batch=batch,
+            numerics=numerics,
         ) as net:
             rng = np.random.default_rng(0)
             xs = [rng.standard_normal(shape, np.float32) for shape in net.input_shapes]
@@ -92,16 +126,10 @@ def bench(
             say("measuring each layer")
             profile = net.profile(xs if len(xs) > 1 else xs[0])
             total = sum(layer.seconds for layer in profile)
-            data["layers"] = [
-                {
-                    "name": layer.name,
-                    "kind": layer.kind,
-                    "us": layer.seconds / batch * 1e6,
-                    "share": layer.seconds / total,
-                    "gflops": layer.gflops,
-                }
-                for layer in profile
-            ]
+            data["layers"] = [dict(layer_json(layer, batch, total)) for layer in profile]
+            if plot:
+                heading = f"{net.name}: {_target(net)}, {data['median_ms']:.4g} ms an image"
+                plot_profile(heading, data["layers"], plot)
     if json:
         print_json(data)
         return
@@ -128,15 +156,62 @@ def _target(net: Network) -> str:
 
 
 def _profile_table(layers: list[dict[str, Any]]) -> Table:
-    """One row a layer. Each was called alone from Python, which adds a few microseconds to each."""
+    """One row a layer."""
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("layer", "op", "us/image", "share", "GFLOP/s"):
-        table.add_column(column, justify="left" if column in ("layer", "op") else "right")
+    left = ("layer", "op", "algorithm")
+    for column in ("layer", "op", "algorithm", "us/image", "share", "GFLOP/s", "of roofline"):
+        table.add_column(column, justify="left" if column in left else "right")
     for layer in layers:
-        rate = f"{layer['gflops']:.1f}" if layer["gflops"] else ""
-        table.add_row(layer["name"], layer["kind"], f"{layer['us']:.1f}", f"{layer['share']:.1%}", rate)
+        rate = f"{layer['gflops']:.1f}{' eff.' if layer['effective'] else ''}" if layer["gflops"] else ""
+        reached = f"{layer['of_roofline']:.0%}{' eff.' if layer['effective'] else ''}" if layer["of_roofline"] else ""
+        cells = (layer["name"], layer["kind"], layer["algorithm"], f"{layer['us']:.1f}", f"{layer['share']:.1%}")
+        table.add_row(*map(escape, cells), rate, reached)
+    if any(layer["effective"] for layer in layers):
+        table.caption = "eff.: operations of a direct computation, of which Winograd's algorithm does fewer"
+        table.caption_justify = "left"
+    return table
+
+
+def _race(path: Path, against: str, threads: int, numerics: str, isa: str, rounds: int, json: bool) -> None:
+    """Race and print; exits with 1 where no race counts."""
+    from cnngen.race import race
+
+    names = [name.strip() for name in against.split(",") if name.strip()]
+    with working(f"Racing {path.name}") as say:
+        result = race(path, names, threads=threads, numerics=numerics, isa=isa, rounds=rounds, say=say)
+    if json:
+        print_json(result.as_json())
+    else:
+        screen = console()
+        screen.print(race_table(result))
+        if result.ratio is not None and result.best_peer is not None:
+            screen.print(f"cnngen is {result.ratio:.2f} times as fast as {result.best_peer.system}")
+        else:
+            screen.print("void: there is no contender whose output agrees")
+    raise typer.Exit(0 if result.ratio is not None else 1)
+
+
+def race_table(result: Race) -> Table:
+    """One row a contender."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    plural = "s" if result.threads > 1 else ""
+    title = f"{result.network}: {result.threads} thread{plural}, {result.numerics}, batch 1, medians"
+    table = Table(box=None, pad_edge=False, header_style="bold", title=escape(title), title_justify="left")
+    for column in ("contender", "version", "ms/image", "of cnngen's time", "difference of outputs"):
+        table.add_column(column, justify="left" if column in ("contender", "version") else "right")
+    own = result.lanes[0].seconds
+    for lane in result.lanes:
+        if not lane.slices:
+            table.add_row(lane.system, escape(lane.problem))
+            continue
+        differs = f"{lane.difference:.1e}" + ("" if lane.valid else ": void")
+        times = (f"{1e3 * lane.seconds:.4g}", f"{lane.seconds / own:.2f}")
+        table.add_row(lane.system, escape(lane.version), *times, differs if lane.system != "cnngen" else "")
     return table
 
 

@@ -419,6 +419,37 @@ def test_verify_fails_with_exit_1_and_names_the_layer(spec: Path, monkeypatch: p
     assert "FAILED: c1" in result.stdout
 
 
+def test_bench_says_of_each_layer_what_it_reaches(spec: Path, tmp_path: Path) -> None:
+    picture = tmp_path / "small.png"
+    data = json.loads(invoke("bench", "small.yaml", "--rounds", 2, "--plot", picture, "--json").stdout)
+    (conv,) = (layer for layer in data["layers"] if layer["name"] == "c1")
+    assert conv["algorithm"] in ("direct", "planar")
+    assert 0 < conv["of_roofline"] < 2
+    assert not conv["effective"]
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    result = invoke("bench", "small.yaml", "--rounds", 1, "--plot", tmp_path / "small.xyz")
+    assert result.exit_code == 2
+    assert "end its name with .png" in result.stderr
+
+
+def test_bench_against_another_runtime(spec: Path) -> None:
+    result = invoke("bench", "small.yaml", "--rounds", 2, "--against", "onnxruntime", "--json")
+    assert result.exit_code == 0, result.stderr
+    data = json.loads(result.stdout)
+    own, other = data["lanes"]
+    assert (own["system"], other["system"]) == ("cnngen", "onnxruntime")
+    assert own["slices"] == other["slices"] == 2
+    assert 0 < other["difference"] < 1e-5
+    assert data["ratio"] == pytest.approx(other["median_ms"] / own["median_ms"])
+
+
+def test_bench_against_what_is_not_there(spec: Path) -> None:
+    result = invoke("bench", "small.yaml", "--against", "tensorflow")
+    assert result.exit_code == 2
+    assert "there are onnxruntime, openvino, ncnn, torch" in result.stderr
+    assert invoke("bench", "small.yaml", "--against", "onnxruntime", "--batch", 2).exit_code == 2
+
+
 def test_bench_prints_times_and_layers(spec: Path) -> None:
     mask = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None
     try:

@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from cnngen import resources
-from cnngen.backends.cpu import target
-from cnngen.backends.cpu.target import ISAS, Target, available_cores, host_isas, resolve
+from cnngen.backends.cpu import machine, target
+from cnngen.backends.cpu.target import ISAS, Target, available_cores, here, host_isas, resolve
 from cnngen.errors import TargetError
+from cnngen.resources import specs_folder
 from tests.native import cc
 
 Become = Callable[[str, str | None], None]
@@ -150,3 +151,44 @@ def test_available_cores_are_those_of_the_process(monkeypatch: pytest.MonkeyPatc
     monkeypatch.delattr(target.os, "sched_getaffinity")
     monkeypatch.setattr(target.os, "cpu_count", lambda: None)
     assert available_cores() == 1
+
+
+class TestMachine:
+    """What the planner knows of the processor."""
+
+    def test_measured_figures_are_kept_and_part_of_every_request(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        from cnngen import manifest
+        from cnngen.backends.cpu import measure
+
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+        spec = specs_folder() / "lenet.yaml"
+        options = {"weights": None, "name": None, "batch": 1, "isa": "sse4.1", "threads": 1, "numerics": "fast"}
+        before = manifest.ask(spec, **options)
+        assert machine.known("sse4.1") == machine.DEFAULTS["sse4.1"]
+        found = measure.measure_machine("sse4.1")
+        assert found.measured
+        assert found.peak > 1
+        assert found.l2_rate >= found.l3_rate >= found.memory_rate > 0.1
+        assert machine.known("sse4.1") == found
+        after = manifest.ask(spec, **options)
+        assert before is not None
+        assert after is not None
+        assert before.circumstances != after.circumstances
+        # Emulated code is not run as it is planned, and nobody else's file is believed.
+        assert here(resolve("sse4.1-emulated", 1)).machine == machine.DEFAULTS["sse4.1"]
+        file = machine.figures_file("sse4.1")
+        for text in (
+            "",
+            "{}",
+            file.read_text().replace('"peak": ', '"peak": -'),
+            file.read_text().replace("cpu", "CPU"),
+        ):
+            file.write_text(text)
+            assert machine.known("sse4.1") == machine.DEFAULTS["sse4.1"]
+
+    def test_rates_are_those_of_the_cache_that_holds_the_data(self) -> None:
+        one = machine.DEFAULTS["avx2"]
+        rates = [one.rate_behind(size) for size in (1 << 10, one.l2_bytes + 1, one.l3_bytes + 1)]
+        assert rates == [1e9 * one.l2_rate, 1e9 * one.l3_rate, 1e9 * one.memory_rate]

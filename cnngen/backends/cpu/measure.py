@@ -1,11 +1,13 @@
 """Measures this machine for the planner, in less than a second, and keeps the figures beside the compiled networks.
 
-Nothing is measured behind a user's back: `cnngen doctor --measure`, `cnngen bench`, `Network.profile` and tuning do it.
+Nothing is measured behind a user's back. `cnngen doctor --measure` does it for all plans that follow; a profile, which
+wants to know the roofline, for itself.
 """
 
 from __future__ import annotations
 
 import ctypes
+import functools
 import json
 import os
 import tempfile
@@ -41,10 +43,11 @@ def measure_machine(isa: str) -> Machine:
     return machine
 
 
-def ensure_measured(isa: str) -> Machine:
-    """The figures that are kept, measured now if there are none. Raises `ToolchainError`."""
+@functools.cache
+def own_figures(isa: str) -> Machine:
+    """The figures that are kept, or measured now for this process only. Raises `ToolchainError`."""
     machine = known(isa)
-    return machine if machine.measured or isa not in host_isas() else measure_machine(isa)
+    return machine if machine.measured or isa not in host_isas() else _measured(Target(ISAS[isa]))
 
 
 def cache_sizes() -> tuple[int, int, int]:

@@ -1,0 +1,71 @@
+"""What the measured times of a plan's steps say: rate, algorithm, share of the roofline."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from cnngen.backends.cpu.machine import Machine
+from cnngen.backends.cpu.plan import Plan
+from cnngen.network import LayerTime
+
+if TYPE_CHECKING:
+    from cnngen.backends import AnyPlan
+    from cnngen.ir import Array, Graph, Node
+
+
+def layer_times(plan: AnyPlan, seconds: Array) -> list[LayerTime]:
+    """A `LayerTime` for every step of `plan`, which took so many `seconds`."""
+    nodes = {node.name: node for node in plan.graph.nodes}
+    machine = _machine(plan)
+    result = []
+    for number, median in enumerate(seconds):
+        step: Any = plan.steps[number]
+        node = nodes.get(step.node)
+        macs = node.op.cost(plan.graph.input_types(node), plan.graph.types[node.name]).macs if node else 0
+        kind, algorithm, roofline = node.op.kind if node else "copy", "", 0.0
+        if isinstance(plan, Plan):
+            from cnngen.report.plan_explained import algorithm_of
+
+            algorithm = algorithm_of(step.calls[-1].kernel)
+            if machine is not None and node is not None:
+                roofline = least_seconds(plan.graph, node, macs, machine, plan.target.threads)
+        result.append(LayerTime(step.node, kind, max(float(median), 0.0), macs, algorithm, roofline))
+    return result
+
+
+def _machine(plan: AnyPlan) -> Machine | None:
+    """This machine's own figures, if the plan's code runs on it natively."""
+    if not isinstance(plan, Plan) or plan.target.emulated:
+        return None
+    from cnngen.backends.cpu.measure import own_figures
+
+    return own_figures(plan.target.isa.name)
+
+
+def least_seconds(graph: Graph, node: Node, macs: int, machine: Machine, threads: int) -> float:
+    """The roofline of a direct computation of `node`: operations at the peak, or what it reads and writes.
+
+    Weights come from where those of the whole network lie, images from the cache that holds them
+    (Williams, Waterman, Patterson, Roofline, 2009).
+    """
+    arithmetic = 2e-9 * macs / (machine.peak * threads)
+    weights = sum(array.nbytes for array in node.weights.values())
+    whole = sum(array.nbytes for other in graph.nodes for array in other.weights.values())
+    images = graph.types[node.name].bytes + sum(tensor.bytes for tensor in graph.input_types(node))
+    traffic = weights / machine.rate_behind(whole) + images / machine.rate_behind(images)
+    return max(arithmetic, traffic / threads)
+
+
+def layer_json(layer: LayerTime, batch: int, total: float) -> Mapping[str, Any]:
+    """A row of `cnngen bench`; times are of one image."""
+    return {
+        "name": layer.name,
+        "kind": layer.kind,
+        "algorithm": layer.algorithm,
+        "us": layer.seconds / batch * 1e6,
+        "share": layer.seconds / total if total else 0.0,
+        "gflops": layer.gflops,
+        "effective": layer.effective,
+        "of_roofline": layer.share,
+    }
