@@ -16,6 +16,7 @@ from cnngen.errors import RunError
 from cnngen.feed import Feed
 from cnngen.interface import Interface, Stages
 from cnngen.ir import Array, Graph, Node
+from cnngen.repeated import NO_PAIR, pair
 from cnngen.tensors import as_array, gpu_to_torch, on_gpu, to_torch
 from cnngen.workspace import Workspace, new_arena
 
@@ -92,6 +93,7 @@ class Network:
         self._run = library.run
         self._arena_room = library.arena_bytes
         self._from_buffer = FFI.from_buffer
+        self._last, self._known = (0, 0), NO_PAIR
         self._arenas.append(self._new_arena())  # so that the first `run` allocates nothing either
         if interface.threads > 1 and isinstance(library, Library):
             forks.watch(self, library)
@@ -205,6 +207,24 @@ class Network:
         A network on a GPU takes arrays that lie there (`__cuda_array_interface__`), too, all of them or none. With
         a `stream` of theirs the work is queued in it and not waited for.
         """
+        known = self._known
+        if (
+            len(xs) == 1
+            and known.out() is out
+            and known.x() is xs[0]
+            and stream is None
+            and xs[0].shape == self._in_shape
+            and out.shape == self._out_shape
+            and xs[0].dtype is out.dtype is FLOAT32
+            and out.flags.writeable
+        ):  # the arrays of an earlier call, in which all that cannot have changed since was checked
+            try:
+                arena = self._arenas.pop()
+            except IndexError:
+                arena = self._new_arena()
+            self._run(known.source, known.target, arena)
+            self._arenas.append(arena)
+            return
         if self._fast and len(xs) == 1 and isinstance(out, np.ndarray) and stream is None:
             # The common case with as little Python as possible: an array of float32 has exactly this
             # dtype object, and from_buffer refuses what is not contiguous.
@@ -224,6 +244,9 @@ class Network:
                     arena = arenas.pop()
                     self._run(source, target, arena)
                     arenas.append(arena)
+                    if self._last == (id(x), id(out)):
+                        self._known = pair(x, out)
+                    self._last = (id(x), id(out))
                     return
             except (AttributeError, ValueError, BufferError, IndexError):
                 pass  # the checks below say what is wrong, or an arena is made
@@ -237,6 +260,24 @@ class Network:
         outs = [as_array("out", given) for given in given_outs]
         check_arrays(self._inputs, self._outputs, arrays, outs, batched=self.batched)
         self._call(arrays, outs)
+
+    def bind(self, *xs: Array, out: Any) -> Callable[[], None]:
+        """A function without arguments that runs the compiled batch from these arrays into `out`, as `run` does.
+
+        The arrays are checked now, not in each call, which costs Python next to nothing; their contents may change
+        between calls, their shapes may not. The function has working memory of its own: one call of it at a time.
+        Raises `RunError`; so does the function after `close`.
+        """
+        if not isinstance(self._loaded(), Library):
+            raise RunError("bind is for networks on the CPU", remedy="use net.run(x, out=y, stream=stream)")
+        arrays, outs = list(xs), list(out) if isinstance(out, Sequence) else [out]
+        check_arrays(self._inputs, self._outputs, arrays, outs, batched=self.batched)
+        pointers = [*map(self._from_buffer, (*arrays, *outs)), self._new_arena()]
+
+        def call() -> None:
+            self._run(*pointers)
+
+        return call
 
     # Looking inside
 
@@ -325,6 +366,7 @@ class Network:
         library, self._library = self._library, None
         self._run = self._from_buffer = _closed
         self._arenas.clear()
+        self._known = NO_PAIR
         forks.forget(self)
         if library is not None and not isinstance(library, Library):
             library.close()

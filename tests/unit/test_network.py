@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import weakref
 from collections.abc import Iterator
 from dataclasses import replace
 from types import MappingProxyType
@@ -184,6 +185,78 @@ def test_run_leaves_neighbours_of_out_alone(net: Network) -> None:
     room = np.full((3, *net.output_shapes[0]), -7, np.float32)
     net.run(images(net.batch), out=room[1])
     assert np.all(room[[0, 2]] == -7)
+
+
+def test_run_on_the_same_arrays_again_sees_what_is_in_them(net: Network) -> None:
+    x, y = images(net.batch), np.empty(net.output_shapes[0], np.float32)
+    for round_ in range(5):
+        x[...] = images(net.batch) * np.float32(round_ % 3)
+        y.fill(np.nan)
+        net.run(x, out=y)
+        assert np.array_equal(y, reference(net.graph, x))
+
+
+def test_run_on_the_same_arrays_again_checks_what_can_change(net: Network) -> None:
+    x, y = images(net.batch), np.empty(net.output_shapes[0], np.float32)
+    for _ in range(3):
+        net.run(x, out=y)
+    shape = y.shape
+    y.shape = (1, *shape)
+    with pytest.raises(RunError, match="has shape"):
+        net.run(x, out=y)
+    y.shape = shape
+    y.flags.writeable = False
+    with pytest.raises(RunError, match="read-only"):
+        net.run(x, out=y)
+    y.flags.writeable = True
+    y.dtype = np.int32
+    with pytest.raises(RunError, match="has dtype"):
+        net.run(x, out=y)
+    y.dtype = np.float32
+    with pytest.raises(ValueError, match="resize"):  # its memory cannot move while it is known
+        x.resize((net.batch, 100, 100, 3), refcheck=False)
+    net.run(x, out=y)
+
+
+def test_arrays_of_earlier_calls_are_not_kept_alive(net: Network) -> None:
+    x, y = images(net.batch), np.empty(net.output_shapes[0], np.float32)
+    for _ in range(3):
+        net.run(x, out=y)
+    known = [weakref.ref(x), weakref.ref(y)]
+    del x, y
+    assert [ref() for ref in known] == [None, None]
+    x, y = images(net.batch), np.empty(net.output_shapes[0], np.float32)
+    net.run(x, out=y)
+    assert np.array_equal(y, reference(net.graph, x))
+
+
+def test_bind_runs_on_what_is_in_the_arrays(pair: Network) -> None:
+    x = feed(pair.graph, "integers")
+    outs = [np.empty(shape, np.float32) for shape in pair.output_shapes]
+    call = pair.bind(x["left"], x["right"], out=outs)
+    for _ in range(2):
+        for out in outs:
+            out.fill(np.nan)
+        assert call() is None
+        for y, expected in zip(outs, reference(pair.graph, x), strict=True):
+            assert np.array_equal(y, expected)
+        x["left"] += 1
+
+
+def test_bind_checks_its_arrays_and_ends_with_the_network() -> None:
+    graph = chain((1, 4, 4, 2), Conv2D(3, (1, 1)))
+    x, y = feed(graph)["x"], np.empty((1, 4, 4, 3), np.float32)
+    with cnngen.compile(graph) as net:
+        for wrong in (x[:, ::2], x.astype(np.float64), np.zeros((2, 4, 4, 2), np.float32)):
+            with pytest.raises(RunError):
+                net.bind(wrong, out=y)
+        room = np.zeros(64, np.float32)
+        with pytest.raises(RunError, match="overlaps"):
+            net.bind(room[:32].reshape(1, 4, 4, 2), out=room[16:].reshape(1, 4, 4, 3))
+        call = net.bind(x, out=y)
+        call()
+    with pytest.raises(RunError, match="closed"):
+        call()
 
 
 # What it is
