@@ -18,6 +18,7 @@ from cnngen.passes.fuse_gates import fuse_gates
 from cnngen.passes.infer_shapes import infer_shapes
 from cnngen.passes.lower_matmul import lower_matmul
 from cnngen.passes.nest_concats import nest_concats
+from cnngen.passes.pool_first import pool_first
 from cnngen.passes.pool_reductions import pool_reductions
 from cnngen.passes.remove_dead import remove_dead
 from cnngen.passes.remove_identity import remove_identity
@@ -31,6 +32,7 @@ PASSES: tuple[Callable[[Graph], Graph], ...] = (
     remove_identity,  # a dropout between flatten and dense, or layer and activation, would hide them
     fold_flatten,
     fold_batch_norm,
+    pool_first,  # an activation behind the average then fuses with the convolution
     fuse_gates,
     fuse_epilogues,
     expand_operands,
@@ -59,6 +61,7 @@ __all__ = [
     "lower_matmul",
     "nest_concats",
     "optimise",
+    "pool_first",
     "pool_reductions",
     "remove_dead",
     "remove_identity",

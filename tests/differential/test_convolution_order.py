@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from cnngen.backends import cpu
 from cnngen.backends.cpu import lower_convolution
-from cnngen.backends.cpu.kernels import ConvKernel, DepthwiseKernel
+from cnngen.backends.cpu.kernels import ConvKernel, DepthwiseKernel, convolution
 from cnngen.backends.cpu.target import host_isas
 from cnngen.ir import Graph
-from cnngen.ops import Activation, Conv2D
+from cnngen.ops import Activation, Conv2D, Dense
 from tests.exactness import assert_every_layer
 from tests.graphs import SAME3, Builder, feed
 from tests.native import RUNNABLE, native, planned, target
@@ -24,31 +25,63 @@ def blocks(activation: Activation | None) -> Graph:
     ops = [
         Conv2D(75, (1, 1), activation=activation),
         Conv2D(150, (3, 1), (2, 1), (1, 0, 0, 0), groups=2, activation=activation, use_bias=False),
+        Conv2D(70, (3, 2), (2, 1), (1, 0, 1, 0), groups=2, activation=activation),
     ]
     outputs = [net.add(op, "x") for op in ops]
     outputs.append(net.add(Conv2D(75, (1, 1), residual=True, activation=activation), "x", outputs[0]))
     return net.graph(*outputs)
 
 
+BLOCKINGS = {
+    "one pass": (1 << 20, 1),
+    "few rows": (1 << 20, 230),
+    "rows of the kernel": (10, 1),
+    "parts of rows": (4, 230),
+}
+"""Vectors of weights in a pass, and pixels of a unit of work."""
+
+
 @pytest.mark.parametrize(
-    ("isa", "threads", "rows_first"),
-    [
-        *((*case, True) for case in TARGETS),
-        *((isa, threads, False) for isa in ("scalar", NATIVE) for threads in (1, 3)),
-    ],
+    ("isa", "threads", "blocking"),
+    [*((*case, "parts of rows") for case in TARGETS), *((NATIVE, 1, blocking) for blocking in BLOCKINGS)],
     ids=lambda value: str(value),
 )
-def test_blocks_of_a_row_or_rows_of_a_block_come_first(
-    isa: str, threads: int, rows_first: bool, monkeypatch: pytest.MonkeyPatch
+def test_any_blocking_gives_the_sums_of_the_reference(
+    isa: str, threads: int, blocking: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lower_convolution, "RESIDENT_BYTES", 1 << 30 if rows_first else 0)
+    """Passes over the reduction, several rows to a unit, asking ahead for weights and results."""
+    panel, pixels = BLOCKINGS[blocking]
+    monkeypatch.setattr(cpu.blocking, "PANEL_BYTES", panel * 4 * target(isa).isa.lanes)
+    monkeypatch.setattr(cpu.blocking, "UNIT_PIXELS", pixels)
+    ahead = panel < 1 << 20
+    for name in ("FETCHED_BYTES", "LEAST_TAPS"):
+        monkeypatch.setattr(cpu.blocking, name, 0 if ahead else 1 << 30)
+    monkeypatch.setattr(convolution, "STREAMED_BYTES", 0 if ahead else 1 << 30)
+    monkeypatch.setattr(convolution, "PREFETCH_TILES", 1000)
     graph = blocks(Activation("relu"))
     kernels = [kernel for kernel in planned(graph, isa, threads).kernels if isinstance(kernel, ConvKernel)]
-    assert kernels
-    assert all(kernel.rows_first == rows_first for kernel in kernels)
-    assert any(kernel.rows > 1 and block.count > 1 for kernel in kernels for block in kernel.blocks)
+    assert {kernel.fetch for kernel in kernels} == {ahead}
+    assert any(kernel.pass_count > 1 for kernel in kernels) == ahead
+    assert any(kernel.ahead(block) for kernel in kernels for block in kernel.blocks) == ahead
+    assert any(kernel.chunk > 1 for kernel in kernels) == (pixels > 1)
+    if pixels > 1:
+        assert any(kernel.rows % kernel.chunk for kernel in kernels)
+    assert any(kernel.chunks > 1 and block.count > 1 for kernel in kernels for block in kernel.blocks)
     with native(graph, isa, threads) as net:
-        assert assert_every_layer(net.graph, {**(x := feed(net.graph, "integers")), **net.trace(*x.values())}) == 3
+        assert assert_every_layer(net.graph, {**(x := feed(net.graph, "integers")), **net.trace(*x.values())}) == 4
+
+
+@pytest.mark.parametrize(("isa", "threads"), TARGETS, ids=lambda value: str(value))
+def test_weights_in_streams_give_the_sums_of_the_reference(
+    isa: str, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lower_convolution, "STREAMED_BYTES", 0)
+    net = Builder((1, 37), weights="integers", name="streams")
+    graph = net.graph(*(net.add(Dense(units, activation=Activation("relu")), "x") for units in (1, 11, 40, 203, 1000)))
+    kernels = [kernel for kernel in planned(graph, isa, threads).kernels if isinstance(kernel, ConvKernel)]
+    assert len({block.streams for kernel in kernels for block in kernel.blocks}) > 1
+    with native(graph, isa, threads) as compiled:
+        assert assert_every_layer(graph, {**(x := feed(graph, "integers")), **compiled.trace(*x.values())}) == 5
 
 
 def curved() -> Graph:

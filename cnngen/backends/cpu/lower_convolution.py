@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from cnngen.backends.cpu import tiling, winograd
+from cnngen.backends.cpu import blocking, tiling, winograd
 from cnngen.backends.cpu.choices import Choice
 from cnngen.backends.cpu.kernels import (
     AnyKernel,
@@ -21,6 +21,7 @@ from cnngen.backends.cpu.kernels import (
     PlanarConvKernel,
     even_strips,
 )
+from cnngen.backends.cpu.kernels.convolution import STREAMED_BYTES
 from cnngen.backends.cpu.target import Target
 from cnngen.errors import PlanError
 from cnngen.ir import TensorType
@@ -29,9 +30,6 @@ from cnngen.plan.layout import Scratch
 from cnngen.plan.memory import View
 from cnngen.plan.phases import phase_view
 from cnngen.plan.steps import Lowered
-
-RESIDENT_BYTES = 1 << 18
-"""Weights of a layer up to this stay in L2 beside a row of input and output."""
 
 PLANAR_STORE_CYCLES = 1.2
 """Cycles to store one result of the planar convolution, which turns rows into pixels."""
@@ -240,10 +238,21 @@ def _tiled(
         if chosen.row or crossing.cycles < 0.97 * tiled.cycles:
             pixels, tiled, outer = row_pixels([*outer, columns]), crossing, []
     blocks = tuple(replace(block, strips=even_strips(block.strips, pixels)) for block in tiled.blocks)
-    # Row by row, input and output go through the cache once, and the weights come from L2 for each row;
-    # block by block it is the other way round, and the output is written in pieces that lie far apart.
-    width = max(block.vectors for block in blocks) * lanes
-    resident = 4 * math.prod(loop.count for loop in loops) * group_outputs * groups
+    rows = math.prod(axis.count for axis in outer)
+    pixel_count, taps = rows * len(pixels), math.prod(loop.count for loop in loops)
+    passes: tuple[Loop, ...] = ()
+    chunk, fetch = 1, False
+    if pixel_count == 1 and 4 * taps * group_outputs > STREAMED_BYTES and not chosen.vectors:
+        blocks = tiling.stream_channels(group_outputs, lanes, registers)
+    elif pixel_count > 1:
+        width = max(block.vectors for block in blocks) * lanes
+        chunk = blocking.rows_of_unit(rows, len(pixels))
+        if 4 * chunk * len(pixels) * width <= blocking.SUMS_BYTES:
+            passes, loops = blocking.cut(loops, width)
+        if not passes and sum(block.count for block in blocks) == 1:
+            chunk = 1
+        taps = math.prod(loop.count for loop in loops)
+        fetch = 4 * pixel_count * groups * group_outputs > blocking.FETCHED_BYTES and taps >= blocking.LEAST_TAPS
     return ConvKernel(
         lanes,
         family,
@@ -258,7 +267,9 @@ def _tiled(
         has_bias,
         has_residual,
         epilogue,
-        rows_first=resident <= RESIDENT_BYTES and len(pixels) >= width,
+        passes=passes,
+        chunk=chunk,
+        fetch=fetch,
     )
 
 

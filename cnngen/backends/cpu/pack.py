@@ -94,15 +94,15 @@ def pack_kernel(kernel: AnyKernel, node: Node) -> list[Array]:
 
 
 def _pack_conv(kernel: ConvKernel, node: Node) -> list[Array]:
-    """Weights [group][block][tap][channel] and biases [group][block][channel], for each set of blocks."""
+    """Weights [group][block][stream][tap][channel] and biases [group][block][channel], for each set of blocks."""
     weight = node.weights["weight"].reshape(kernel.taps, kernel.groups, kernel.group_outputs)
     weights, biases = [], []
     for block in kernel.blocks:
         channels = slice(block.first, kernel.last_channel(block) + 1)
         width = block.vectors * kernel.lanes
         part = _padded(weight[:, :, channels], block.count * width)
-        part = part.reshape(kernel.taps, kernel.groups, block.count, width)
-        weights.append(part.transpose(1, 2, 0, 3))
+        part = part.reshape(kernel.taps, kernel.groups, block.count, block.streams, width // block.streams)
+        weights.append(part.transpose(1, 2, 3, 0, 4))
         for bias in bias_of(node):
             grouped = bias.reshape(kernel.groups, kernel.group_outputs)[:, channels]
             biases.append(_padded(grouped, block.count * width))

@@ -64,9 +64,9 @@ static void conv2d_1x1s1_c32_o64_p56_t14x2v__avx512(const float *in, const float
     { /* channels 0 to 63: 2 blocks of 2 vectors */
         const int begin = first_unit(2, thread, threads), end = first_unit(2, thread + 1, threads);
         for (int block = begin; block < end; ++block) {
-            const float *x = in;
             const float *w = weights + (ptrdiff_t)block * 1024;
             const float *b = bias + block * 32;
+            const float *x = in;
             float *y = out + block * 32;
             for (int t = 0; t < 4; ++t) {
                 conv2d_1x1s1_c32_o64_p56_t14x2v__avx512_14x2(x + t * 448, w, b, y + t * 896);

@@ -1,7 +1,7 @@
 /* Direct convolution: 72 taps, 20 output channels, 9 rows of 9 pixels. */
 
 /* 3 pixels x 20 channels */
-static inline void conv2d_3x3s1_c8_o20_p81_t3x3v4_res_relu__avx2_3x3t4(const float *in, const float *residual,
+static NEVER_INLINE void conv2d_3x3s1_c8_o20_p81_t3x3v4_res_relu__avx2_3x3t4(const float *in, const float *residual,
     const float *weight, const float *bias, float *out)
 {
     v_t a0_0 = v_load(bias), a1_0 = a0_0, a2_0 = a0_0;
@@ -46,9 +46,9 @@ static void conv2d_3x3s1_c8_o20_p81_t3x3v4_res_relu__avx2(const float *in, const
     { /* channels 0 to 19: 1 block of 3 vectors */
         const int begin = first_unit(9, thread, threads), end = first_unit(9, thread + 1, threads);
         for (int row = begin; row < end; ++row) {
-            const float *x = in + (ptrdiff_t)row * 88;
             const float *w = weights;
             const float *b = bias;
+            const float *x = in + (ptrdiff_t)row * 88;
             const float *r = residual + (ptrdiff_t)row * 180;
             float *y = out + (ptrdiff_t)row * 180;
             for (int t = 0; t < 3; ++t) {

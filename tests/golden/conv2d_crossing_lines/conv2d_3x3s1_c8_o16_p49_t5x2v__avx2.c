@@ -34,8 +34,8 @@ static ALWAYS_INLINE void conv2d_3x3s1_c8_o16_p49_t5x2v__avx2_5x2(const float *i
 }
 
 /* 4 pixels x 16 channels */
-static inline void conv2d_3x3s1_c8_o16_p49_t5x2v__avx2_4x2(const float *in, const float *weight, const float *bias,
-    float *out)
+static NEVER_INLINE void conv2d_3x3s1_c8_o16_p49_t5x2v__avx2_4x2(const float *in, const float *weight,
+    const float *bias, float *out)
 {
     v_t a0_0 = v_load(bias), a1_0 = a0_0, a2_0 = a0_0, a3_0 = a0_0;
     v_t a0_1 = v_load(bias + 8), a1_1 = a0_1, a2_1 = a0_1, a3_1 = a0_1;
@@ -68,9 +68,9 @@ static void conv2d_3x3s1_c8_o16_p49_t5x2v__avx2(const float *in, const float *we
 {
     { /* channels 0 to 15: 1 block of 2 vectors */
         if (thread == threads - 1) {
-            const float *x = in;
             const float *w = weights;
             const float *b = bias;
+            const float *x = in;
             float *y = out;
             conv2d_3x3s1_c8_o16_p49_t5x2v__avx2_5x2(x, w, b, y, (const int[]){ 0, 8, 16, 24, 32 });
             conv2d_3x3s1_c8_o16_p49_t5x2v__avx2_5x2(x + 40, w, b, y + 80, (const int[]){ 0, 8, 32, 40, 48 });

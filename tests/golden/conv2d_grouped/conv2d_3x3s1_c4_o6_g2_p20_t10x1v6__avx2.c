@@ -45,9 +45,9 @@ static void conv2d_3x3s1_c4_o6_g2_p20_t10x1v6__avx2(const float *in, const float
     { /* channels 0 to 5 of each group: 1 block of 1 vector */
         const int begin = first_unit(2, thread, threads), end = first_unit(2, thread + 1, threads);
         for (int group = begin; group < end; ++group) {
-            const float *x = in + group * 4;
             const float *w = weights + (ptrdiff_t)group * 288;
             const float *b = bias + group * 8;
+            const float *x = in + group * 4;
             float *y = out + group * 6;
             for (int t = 0; t < 2; ++t) {
                 conv2d_3x3s1_c4_o6_g2_p20_t10x1v6__avx2_10x1t6(x + t * 112, w, b, y + t * 120);

@@ -34,9 +34,9 @@ static void conv2dt_1x1s2_c8_o20_p30_t3x3v4_relu__avx2(const float *in, const fl
     { /* channels 0 to 19: 1 block of 3 vectors */
         const int begin = first_unit(5, thread, threads), end = first_unit(5, thread + 1, threads);
         for (int row = begin; row < end; ++row) {
-            const float *x = in + (ptrdiff_t)row * 48;
             const float *w = weights;
             const float *b = bias;
+            const float *x = in + (ptrdiff_t)row * 48;
             float *y = out + (ptrdiff_t)row * 480;
             for (int t = 0; t < 2; ++t) {
                 conv2dt_1x1s2_c8_o20_p30_t3x3v4_relu__avx2_3x3t4(x + t * 24, w, b, y + t * 120);

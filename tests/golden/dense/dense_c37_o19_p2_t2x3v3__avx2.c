@@ -29,9 +29,9 @@ static void dense_c37_o19_p2_t2x3v3__avx2(const float *in, const float *weights,
 {
     { /* channels 0 to 18: 1 block of 3 vectors */
         if (thread == threads - 1) {
-            const float *x = in;
             const float *w = weights;
             const float *b = bias;
+            const float *x = in;
             float *y = out;
             dense_c37_o19_p2_t2x3v3__avx2_2x3t3(x, w, b, y);
         }

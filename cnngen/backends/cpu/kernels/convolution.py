@@ -15,7 +15,9 @@ from cnngen.errors import PlanError
 
 STREAMED_BYTES = 1 << 20
 """Weights of a layer beyond this are not in L2 when the layer begins."""
-PREFETCH_TILES = 16
+LEAST_TAPS_APART = 48
+"""Steps of a register tile that take much longer than a call."""
+PREFETCH_TILES = 10
 """With more tiles for each block of weights the requests cost more (5 %) than they save (7 to 12 %)."""
 
 
@@ -45,13 +47,14 @@ class Tile:
     """A register tile: pixels at these offsets from the first one, by `vectors` vectors of channels.
 
     The last vector holds `tail` channels (0: it is full). Each step asks for `ahead` floats of the
-    weights that come next (0: none).
+    weights that come next (0: none). The weights are read in so many `streams`.
     """
 
     pixels: tuple[Pixel, ...]
     vectors: int
     tail: int
     ahead: int
+    streams: int = 1
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,7 @@ class ChannelBlocks:
     """`count` blocks of `vectors` vectors of output channels, beginning at channel `first` of a group.
 
     The last vector of a block holds `tail` channels (0: it is full). `strips` covers a row of pixels.
+    The weights of a block lie in `streams` parts one after the other, each for as many of its vectors.
     """
 
     first: int
@@ -91,6 +95,7 @@ class ChannelBlocks:
     vectors: int
     tail: int
     strips: tuple[Strip, ...]
+    streams: int = 1
 
     @property
     def name(self) -> str:
@@ -105,8 +110,12 @@ class ConvKernel(Kernel):
     are tiled by the strips of each block. A small image is one row, whose pixels are not evenly
     spaced: tiles then cross its lines. Weights are packed for each group, block and reduction step as
     `vectors * lanes` channels; the bias for each group and block likewise. The outputs of a group lie
-    `group_output_step` floats behind those of the group before (0: right behind them). With `rows_first` all
-    blocks of a row come before the next row, else all rows of a block before the next block.
+    `group_output_step` floats behind those of the group before (0: right behind them).
+
+    A unit of work is a block of channels for `chunk` rows. Its reduction is cut into `passes`, between which
+    the sums of a unit wait in memory, so that the weights of one pass stay in L1. All channels of a chunk are
+    computed before those of the next one: what it reads and writes stays in L2. Tiles that `fetch` ask for what they
+    will write, and for the residual, before they begin.
     """
 
     template: ClassVar[str] = "conv2d.c.j2"
@@ -123,7 +132,9 @@ class ConvKernel(Kernel):
     has_residual: bool
     epilogue: Epilogue
     group_output_step: int = 0
-    rows_first: bool = False
+    passes: tuple[Loop, ...] = ()
+    chunk: int = 1
+    fetch: bool = False
 
     @property
     def label(self) -> str:
@@ -149,7 +160,28 @@ class ConvKernel(Kernel):
     @property
     def taps(self) -> int:
         """Length of the reduction: products summed for one output element."""
+        return self.pass_count * self.pass_taps
+
+    @property
+    def pass_count(self) -> int:
+        """Passes of the reduction."""
+        return math.prod(loop.count for loop in self.passes)
+
+    @property
+    def pass_steps(self) -> list[tuple[Loop, int]]:
+        """The loops that passes stand for, each with the number of passes in one of its steps."""
+        counts = [loop.count for loop in self.passes]
+        return [(loop, math.prod(counts[i + 1 :])) for i, loop in enumerate(self.passes)]
+
+    @property
+    def pass_taps(self) -> int:
+        """Products for one output element that one pass sums."""
         return math.prod(loop.count for loop in self.loops)
+
+    @property
+    def chunks(self) -> int:
+        """Groups of rows that units of work compute together."""
+        return -(-self.rows // self.chunk)
 
     @property
     def rows(self) -> int:
@@ -161,21 +193,23 @@ class ConvKernel(Kernel):
 
     def _tile_at(self, first: int, count: int, block: ChannelBlocks) -> Tile:
         pixels = self.pixels[first : first + count]
-        return Tile(tuple(pixel.behind(pixels[0]) for pixel in pixels), block.vectors, block.tail, self.ahead(block))
+        places = tuple(pixel.behind(pixels[0]) for pixel in pixels)
+        return Tile(places, block.vectors, block.tail, self.ahead(block), block.streams)
 
     @functools.cached_property
     def tiles(self) -> dict[Tile, TileFunction]:
         """Every distinct register tile with the function that computes it."""
-        sizes: dict[tuple[int, int, int, int], list[Tile]] = {}
+        sizes: dict[tuple[int, ...], list[Tile]] = {}
         for block in self.blocks:
             for strip in block.strips:
                 tile = self.tile(block, strip)
-                size = sizes.setdefault((len(tile.pixels), tile.vectors, tile.tail, tile.ahead), [])
+                form = (tile.vectors, tile.tail, tile.ahead, tile.streams)
+                size = sizes.setdefault((len(tile.pixels), *form), [])
                 if tile not in size:
                     size.append(tile)
         functions: dict[Tile, TileFunction] = {}
         names: set[str] = set()
-        for (pixels, vectors, tail, _), variants in sizes.items():
+        for (pixels, vectors, tail, *_), variants in sizes.items():
             base = f"{pixels}x{vectors}" + (f"t{tail}" if tail else "")
             for group in [[tile] for tile in variants] if self.epilogue.long else [variants]:
                 name, number = base, 2
@@ -209,13 +243,18 @@ class ConvKernel(Kernel):
         """Floats of the next block's weights to ask for in each reduction step; 0: none.
 
         Where the weights of a layer come from beyond L2, its few pixels do not hide that: the steps of
-        one block ask for the next one, a little each.
+        one block ask for the next one, a little each. With several passes it is the next pass of which they do.
         """
-        tiles = self.rows * sum(strip.repeat for strip in block.strips)
+        tiles = self.chunk * sum(strip.repeat for strip in block.strips)
         streams = self.parameter_sizes[0] * 4 > STREAMED_BYTES
-        if block.count == 1 or not 1 < tiles <= PREFETCH_TILES or not streams:
+        if block.count * self.pass_count == 1 or not 1 < tiles <= PREFETCH_TILES or not streams:
             return 0
         return -(-block.vectors * self.lanes // tiles)
+
+    @property
+    def apart(self) -> bool:
+        """Whether a call costs tiles next to nothing, while constants of the code around them would cost registers."""
+        return self.pass_taps >= LEAST_TAPS_APART
 
     @property
     def rereads(self) -> bool:
@@ -226,8 +265,8 @@ class ConvKernel(Kernel):
     def unit(self, block: ChannelBlocks) -> str:
         """What a unit of work of these blocks is: the name of its index in C."""
         if block.count * self.groups == 1:
-            return "row"
-        if self.rows > 1 or (block.count > 1 and self.groups > 1):
+            return "chunk" if self.chunk > 1 else "row"
+        if self.chunks > 1 or (block.count > 1 and self.groups > 1):
             return "unit"
         return "block" if block.count > 1 else "group"
 
@@ -235,6 +274,14 @@ class ConvKernel(Kernel):
         """The last output channel (of a group) that a set of blocks computes."""
         floats = block.count * block.vectors * self.lanes
         return block.first + floats - (self.lanes - block.tail if block.tail else 0) - 1
+
+    def pass_floats(self, block: ChannelBlocks) -> int:
+        """Packed weights of one pass of a block."""
+        return self.pass_taps * block.vectors * self.lanes
+
+    def sums(self, block: ChannelBlocks) -> int:
+        """Floats that wait between two passes of a unit."""
+        return self.chunk * len(self.pixels) * block.vectors * self.lanes
 
     def block_floats(self, block: ChannelBlocks) -> int:
         """Packed weights of one block."""
@@ -263,7 +310,7 @@ class ConvKernel(Kernel):
     def verify(self) -> None:
         end = 0
         for block in self.blocks:
-            if block.first != end or (block.tail and block.count != 1):
+            if block.first != end or (block.tail and block.count != 1) or block.vectors % block.streams:
                 raise PlanError(f"blocks {block} begin at channel {block.first}, not at {end}")
             end = self.last_channel(block) + 1
             verify_strips(block.strips, len(self.pixels))
@@ -271,6 +318,8 @@ class ConvKernel(Kernel):
                 self._verify_repeats(block, strip)
         if end != self.group_outputs:
             raise PlanError(f"blocks cover {end} of {self.group_outputs} channels")
+        if not 0 < self.chunk <= self.rows:
+            raise PlanError(f"{self.chunk} rows at a time, of {self.rows}")
 
     def _verify_repeats(self, block: ChannelBlocks, strip: Strip) -> None:
         """The tiles of a strip are alike and evenly spaced."""
