@@ -7,6 +7,10 @@ from typing import ClassVar, Literal
 
 from cnngen.backends.cpu.kernels.base import Epilogue, Kernel, Strides
 from cnngen.backends.text import c_float
+from cnngen.errors import PlanError
+
+POOL_VECTORS = 4
+"""Channel vectors whose results are in registers while a large window is read."""
 
 
 @dataclass(frozen=True)
@@ -48,10 +52,11 @@ class PoolKernel(Kernel):
         magnitude = f"v_abs({value})"
         return magnitude if self.order == 1 else f"act_pow_whole({magnitude}, {self.order})"
 
-    @property
-    def root(self) -> str:
-        """The C expression for the norm from the sum `a`."""
-        return {1: "a", 2: "v_sqrt(a)"}.get(self.order, f"v_pow(a, v_set1({c_float(1 / self.order)}))")
+    def root_of(self, total: str) -> str:
+        """The C expression for the result from the joined elements of a window."""
+        if self.reduction != "lp" or self.order == 1:
+            return total
+        return f"v_sqrt({total})" if self.order == 2 else f"v_pow({total}, v_set1({c_float(1 / self.order)}))"
 
     @property
     def clipped(self) -> bool:
@@ -69,10 +74,31 @@ class PoolKernel(Kernel):
         top, bottom, left, right = self.padding
         return self.in_size[0] + top + bottom, self.in_size[1] + left + right
 
+    def verify(self) -> None:
+        covered = sum(((n - 1) * self.lanes + (tail or self.lanes)) * often for _, n, tail, often in self.blocks)
+        if self.whole and covered != self.channels:
+            raise PlanError(f"blocks {self.blocks} cover {covered} of {self.channels} channels")
+
     @property
     def tap_list(self) -> list[tuple[int, int]]:
         """Row and column of every tap of the window."""
         return [(i, j) for i in range(self.kernel[0]) for j in range(self.kernel[1])]
+
+    @property
+    def whole(self) -> bool:
+        """Whether each channel has one large window: pixels are then read side by side, many channels at a time.
+
+        The elements of a channel are joined in the same order either way.
+        """
+        return self.out_size == (1, 1) and not self.clipped and not self.unrolled
+
+    @property
+    def blocks(self) -> list[tuple[int, int, int, int]]:
+        """Channels of a large window in registers: first one, vectors, lanes in use of the last one or 0, how often."""
+        vectors, often = -(-self.channels // self.lanes), (self.channels // self.lanes) // POOL_VECTORS
+        found = [(0, POOL_VECTORS, 0, often)] if often else []
+        rest = vectors - often * POOL_VECTORS
+        return [*found, (often * POOL_VECTORS * self.lanes, rest, self.tail, 1)] if rest else found
 
     @property
     def unrolled(self) -> bool:
