@@ -1,10 +1,11 @@
 """From nothing to the first result: fresh processes, from the cache and with an empty one.
 
-    python benchmarks/startup.py [--json startup.json] [--rounds 15] [--cold 3] [SPEC ...]
+    python benchmarks/startup.py [--json startup.json] [--rounds 15] [--cold 3] [SPEC or MODEL.onnx ...]
 
 Each contender is a process of its own: Python alone, Python with NumPy, cnngen with each network, and ONNX Runtime
 (if it is installed) with LeNet as a model file. They take turns. Two things are measured: the wall time, which only a
 quiet machine can tell, and the CPU time (user and system, all threads), which depends less on what runs beside.
+The memory is what the process held at most, the compilers that it called apart: the largest of them.
 Networks use all cores as they do by default, so that their CPU time can exceed the wall time.
 """
 
@@ -41,10 +42,11 @@ session.run(None, {"x": np.zeros(session.get_inputs()[0].shape, "f4")})
 
 
 class Process(NamedTuple):
-    """Seconds that a process took."""
+    """Seconds that a process took, and its largest memory in MiB, or that of a compiler it called."""
 
     wall: float
     cpu: float
+    peak: float
 
 
 def run(code: str, *arguments: str, cache: str) -> Process:
@@ -57,7 +59,7 @@ def run(code: str, *arguments: str, cache: str) -> Process:
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode != 0:
         raise SystemExit(f"{' '.join(command)} failed")
-    return Process(wall, usage.ru_utime + usage.ru_stime)
+    return Process(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
 
 
 def onnx_model(folder: str) -> tuple[str, str] | None:
@@ -81,6 +83,7 @@ def summary(processes: list[Process]) -> dict[str, float | int]:
         "wall_p10_s": low,
         "wall_p90_s": high,
         "cpu_s": statistics.median(process.cpu for process in processes),
+        "peak_mib": statistics.median(process.peak for process in processes),
         "processes": len(processes),
     }
 
@@ -137,10 +140,10 @@ def report(result: dict[str, Any]) -> None:
     print(f"{result['benchmark']}; {machine['cpu']}, {machine['cores']} cores, {machine['date']}")
     print(f"load when it started: {machine['load_before']}")
     for kind, title in (("warm", "from the cache"), ("cold", "with an empty cache")):
-        print(f"\n{title:<36}{'median':>10}{'p10':>10}{'p90':>10}{'CPU time':>10}")
+        print(f"\n{title:<36}{'median':>10}{'p10':>10}{'p90':>10}{'CPU time':>10}{'memory':>12}")
         for name, taken in result[kind].items():
             keys = ("wall_s", "wall_p10_s", "wall_p90_s", "cpu_s")
-            print(f"{name:<36}" + "".join(f"{taken[key]:>8.3f} s" for key in keys))
+            print(f"{name:<36}" + "".join(f"{taken[key]:>8.3f} s" for key in keys) + f"{taken['peak_mib']:>8.0f} MiB")
 
 
 if __name__ == "__main__":

@@ -126,3 +126,61 @@ def test_what_is_refused(
         broken["r"] = np.float32([0, 0, 0, np.nan, 1, 1, 1, 1])
     with pytest.raises(ModelError, match=message):
         cnngen.load_graph(saved(tmp_path / "net.onnx", nodes, broken))
+
+
+def built(*nodes: onnx.NodeProto, folder: Path, constants: dict[str, Array] | None = None, opset: int = 22) -> Path:
+    return saved(folder / "net.onnx", list(nodes), constants or {}, opset)
+
+
+@pytest.mark.parametrize("order", [1, 2])
+@pytest.mark.parametrize("axis", [0, 1, 2, -1])
+def test_lp_normalization(axis: int, order: int, tmp_path: Path) -> None:
+    path = built(helper.make_node("LpNormalization", ["x"], ["y"], axis=axis, p=order), folder=tmp_path)
+    graph = cnngen.load_graph(path, batch=SHAPE[0])
+    x = np.random.default_rng(0).standard_normal(SHAPE)
+    norm = np.abs(x).sum(axis, keepdims=True) if order == 1 else np.sqrt((x * x).sum(axis, keepdims=True))
+    np.testing.assert_allclose(cnngen.reference(graph, x.astype(np.float32)), x / norm, rtol=1e-5)
+    zeros = np.zeros(SHAPE, np.float32)
+    np.testing.assert_array_equal(cnngen.reference(graph, zeros), zeros)
+
+
+@pytest.mark.parametrize("axes", [None, [0, 1, 2, 3], [1], [2, -1]])
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_mean_variance_normalization(axes: list[int] | None, channels_last: bool, tmp_path: Path) -> None:
+    pool, magnitude = (("MaxPool", {"kernel_shape": [1, 1]}), ("Abs", {}))
+    kind, fields = pool if channels_last else magnitude
+    nodes = [
+        helper.make_node(kind, ["x"], ["p"], **fields),
+        helper.make_node("MeanVarianceNormalization", ["p"], ["y"], **({"axes": axes} if axes else {})),
+    ]
+    path = built(*nodes, folder=tmp_path, opset=13)
+    graph = cnngen.load_graph(path, batch=SHAPE[0])
+    x = np.random.default_rng(0).standard_normal(SHAPE)
+    z, over = x if channels_last else np.abs(x), tuple(axes or (0, 2, 3))
+    expected = (z - z.mean(over, keepdims=True)) / (z.std(over, keepdims=True) + 1e-9)
+    np.testing.assert_allclose(cnngen.reference(graph, x.astype(np.float32)), expected, rtol=1e-4, atol=1e-6)
+
+
+def test_an_op_that_onnx_defines_by_others_is_these(tmp_path: Path) -> None:
+    scale = np.linspace(0.5, 2, SHAPE[-1]).astype(np.float32)
+    node = helper.make_node("RMSNormalization", ["x", "s"], ["y"], epsilon=1e-3)
+    graph = cnngen.load_graph(built(node, folder=tmp_path, constants={"s": scale}, opset=23), batch=SHAPE[0])
+    x = np.random.default_rng(0).standard_normal(SHAPE)
+    expected = x / np.sqrt((x * x).mean(-1, keepdims=True) + 1e-3) * scale
+    np.testing.assert_allclose(cnngen.reference(graph, x.astype(np.float32)), expected, rtol=1e-5)
+
+
+def test_what_an_op_does_not_take_is_said_before_it_is_written_out(tmp_path: Path) -> None:
+    node = helper.make_node("RMSNormalization", ["x", "s"], ["y"], size=3)
+    path = built(node, folder=tmp_path, constants={"s": np.ones(3, np.float32)}, opset=23)
+    with pytest.raises(ModelError, match="RMSNormalization of opset 23 has no attribute 'size'"):
+        cnngen.load_graph(path, batch=SHAPE[0])
+
+
+def test_cast_like_between_floats_is_nothing(tmp_path: Path) -> None:
+    nodes = [helper.make_node("CastLike", ["x", "like"], ["z"]), helper.make_node("Relu", ["z"], ["y"])]
+    path = built(*nodes, folder=tmp_path, constants={"like": np.zeros(1, np.float32)})
+    assert len(assert_meaning(path)) == 1
+    path = built(*nodes, folder=tmp_path, constants={"like": np.zeros(1, np.int64)})
+    with pytest.raises(ModelError, match="CastLike of a computed tensor to int64"):
+        cnngen.load_graph(path, batch=SHAPE[0])

@@ -11,7 +11,7 @@ import numpy as np
 from cnngen.errors import ModelError, ShapeError, Source, inert
 from cnngen.frontends.onnx.builder import Builder
 from cnngen.frontends.onnx.folding import fold, foldable
-from cnngen.frontends.onnx.functions import inline_functions
+from cnngen.frontends.onnx.functions import BY_DEFINITION, definition_of, inline_functions
 from cnngen.frontends.onnx.handlers import HANDLERS
 from cnngen.frontends.onnx.inputs import input_shapes
 from cnngen.frontends.onnx.node import NodeReader, UnsupportedError
@@ -192,6 +192,12 @@ class _Walk:
         if standard and not missing and len(arrays) == len(inputs) and foldable(node):
             results: Sequence[Value] = fold(node, arrays, self.version)
         else:
+            defined = standard and node.op_type in BY_DEFINITION and not missing
+            inner = definition_of(node, inputs, self.version, self.values.keys()) if defined else None
+            if inner is not None:
+                for part in inner:
+                    self._try(part)
+                return
             if not standard or node.op_type not in HANDLERS:
                 op = f"{inert(node.domain)}.{node.op_type}" if not standard else node.op_type
                 raise UnsupportedError(f"the op {inert(op)} (opset {self._opset(node)})", reason="op")

@@ -78,6 +78,10 @@ class NodeReader:
             value = self.constant_tensor(value)
         return value
 
+    def dtype(self, index: int) -> np.dtype[np.generic]:
+        """What ONNX calls the type of input number `index`."""
+        return self._input(index).dtype
+
     def constant_tensor(self, array: Array) -> Tensor:
         """A tensor of the network that holds `array`."""
         return Tensor(array.shape, array=np.ascontiguousarray(as_float(array, self.kind)).reshape(array.shape))

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from cnngen.frontends.onnx.handlers.registry import handles
+from cnngen.frontends.onnx.inputs import FLOATS
 from cnngen.frontends.onnx.node import NodeReader, UnsupportedError
 from cnngen.frontends.onnx.tensors import dtype_of, type_name
 from cnngen.frontends.onnx.values import Tensor, Value
@@ -35,3 +36,12 @@ def cast(node: NodeReader) -> Tensor:
         problem = f"Cast of a computed tensor to {type_name(node.whole('to', 0))}"
         raise UnsupportedError(problem, reason="integers at run time")
     return Tensor(x.shape, x.forms, target)
+
+
+@handles("CastLike")
+def cast_like(node: NodeReader) -> Tensor:
+    """Between floats, as `cast`."""
+    x, target = node.tensor(0), node.dtype(1)
+    if target.name not in FLOATS:
+        raise UnsupportedError(f"CastLike of a computed tensor to {target}", reason="integers at run time")
+    return Tensor(x.shape, x.forms, target, x.array)

@@ -7,11 +7,12 @@ import math
 import numpy as np
 
 from cnngen.errors import ModelError
+from cnngen.frontends.onnx.handlers.activation import FLOAT_MAX
 from cnngen.frontends.onnx.handlers.registry import handles
 from cnngen.frontends.onnx.handlers.shape import reshaped
 from cnngen.frontends.onnx.handlers.windows import from_image, image_axes
 from cnngen.frontends.onnx.node import NodeReader, UnsupportedError
-from cnngen.frontends.onnx.values import Tensor
+from cnngen.frontends.onnx.values import Tensor, position
 from cnngen.ir import Array
 from cnngen.ops import (
     LRN,
@@ -19,13 +20,18 @@ from cnngen.ops import (
     Activation,
     Add,
     BatchNorm,
+    Div,
     GlobalPool2D,
     GroupNorm,
     InstanceNorm,
     LayerNorm,
+    Reduce,
     Sub,
 )
+from cnngen.ops.base import SMALLEST_NORMAL
 
+MVN_EPSILON = 1e-9
+"""Of ONNX's definition of MeanVarianceNormalization."""
 ROLES = ("gamma", "beta", "mean", "variance")
 
 
@@ -49,6 +55,37 @@ def batch_norm(node: NodeReader) -> Tensor:
     if epsilon < 0 or float(weights["variance"].min(initial=0.0)) < 0:
         raise ModelError(f"epsilon {epsilon:g} or a variance is negative", remedy="export the model again")
     return node.builder.tensor(node.add(BatchNorm(epsilon), node.last(x), weights=weights), x.shape, "last")
+
+
+@handles("MeanVarianceNormalization")
+def mean_variance_normalization(node: NodeReader) -> Tensor:
+    """``(x - mean) / (sqrt(variance) + 1e-9)`` over any axes: the variance of the differences, which cancels less."""
+    x = node.tensor(0)
+    given = node.wholes("axes") or (0, 2, 3)
+    form, name = node.same_form(x)
+    axes = tuple(sorted({position(node.axis(axis, x.rank), x.rank, form) for axis in given}))
+    mean = node.add(Reduce("mean", axes), name, suffix="/mean")
+    centred = node.add(Sub(), name, mean, suffix="/centred")
+    square = node.add(Activate(Activation("square")), centred, suffix="/square")
+    deviation = node.add(Reduce("mean", axes), square, suffix="/variance")
+    deviation = node.add(Activate(Activation("sqrt")), deviation, suffix="/deviation")
+    smallest = node.plain(node.constant_tensor(np.array(MVN_EPSILON, np.float32)))
+    deviation = node.add(Add(), deviation, smallest, suffix="/deviation/limited")
+    return node.builder.tensor(node.add(Div(), centred, deviation), x.shape, form)
+
+
+@handles("LpNormalization")
+def lp_normalization(node: NodeReader) -> Tensor:
+    """``x / norm`` along an axis. A norm below the smallest normal number is taken as that: zeros stay zeros."""
+    x = node.tensor(0)
+    axis, order = node.axis(node.whole("axis", -1), x.rank), node.whole("p", 2)
+    if order not in (1, 2):
+        raise ModelError(f"p is {order}", remedy="it is 1 or 2")
+    form, name = node.same_form(x)
+    own = position(axis, x.rank, form)
+    norm = node.add(Reduce("l1" if order == 1 else "l2", (own,)), name, suffix="/norm")
+    norm = node.add(Activate(Activation("clip", SMALLEST_NORMAL, FLOAT_MAX)), norm, suffix="/norm/limited")
+    return node.builder.tensor(node.add(Div(), name, norm), x.shape, form)
 
 
 @handles("LRN")
