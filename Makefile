@@ -47,6 +47,7 @@ verify-cuda: $(DONE)/dev ## every shipped network, made small, through the CUDA 
 	  $(BIN)/python -m tests.guarded "cuda-emulated $$precision" > build/guarded.log || { tail -20 build/guarded.log; exit 1; }; \
 	  echo "between guard pages, $$precision: passed"; \
 	done
+	$(BIN)/python -m tests.cuda_tiles --sample 60
 	@if command -v nvcc >/dev/null; then $(BIN)/python -m tests.cuda_registers; \
 	else echo "there is no nvcc: not checked that the kernels keep everything in registers"; fi
 

@@ -123,7 +123,16 @@ def compile(
     tuned = Tuned()
     if tuning is not None:
         tuned = tuned_choices(
-            source_graph, tuning, target=kind, isa=isa, threads=threads, numerics=numerics, seconds=tune_seconds
+            source_graph,
+            tuning,
+            target=kind,
+            isa=isa,
+            threads=threads,
+            numerics=numerics,
+            precision=precision,
+            architectures=architectures,
+            device=device,
+            seconds=tune_seconds,
         )
     plan = any_plan_for(
         source_graph,
@@ -219,7 +228,8 @@ def any_plan_for(
     """Optimise and plan a graph for one of `TARGETS`; see `plan_for` and `cuda_plan_for`."""
     if target == "cpu":
         return plan_for(graph, isa=isa, threads=threads, numerics=numerics, run_here=run_here, choices=choices)
-    return cuda_plan_for(graph, target=target, architectures=architectures, precision=precision, gpu=gpu)
+    cuda = {"target": target, "architectures": architectures, "precision": precision}
+    return cuda_plan_for(graph, **cuda, gpu=gpu, choices=choices)
 
 
 def plan_for(
@@ -265,18 +275,22 @@ def cuda_plan_for(
     architectures: str = "native",
     precision: str = "fp32",
     gpu: Properties | None = None,
+    choices: Mapping[str, Fields] | None = None,
 ) -> CudaPlan:
     """Optimise and plan a graph for a GPU, or for the emulation of one.
 
     `architectures`: such as `sm_80,sm_90`; `native` is a list of usual ones. `gpu`: the one to choose tiles for, in
-    place of the usual card of its architecture. Raises `TargetError` for an architecture
-    or a precision that does not exist.
+    place of the usual card of its architecture. `choices` for layers are those of tuning. Raises `TargetError` for an
+    architecture or a precision that does not exist.
     """
+    from cnngen.backends.cuda.choices import TileChoices, tile_of
     from cnngen.backends.cuda.plan import plan_graph
     from cnngen.backends.cuda.target import EMULATED, resolve
     from cnngen.passes import optimise
 
-    return plan_graph(optimise(graph), resolve(architectures, precision, emulated=target == EMULATED, gpu=gpu))
+    resolved = resolve(architectures, precision, emulated=target == EMULATED, gpu=gpu)
+    tiles = TileChoices.of({key: tile_of(fields) for key, fields in (choices or {}).items() if fields})
+    return plan_graph(optimise(graph), replace(resolved, choices=tiles))
 
 
 def default_threads(graph: Graph) -> int:

@@ -132,6 +132,9 @@ def compile_(
                     isa=isa,
                     threads=threads,
                     numerics=numerics,
+                    precision=precision,
+                    architectures=architectures,
+                    device=device,
                     seconds=tune_seconds,
                     progress=lambda layer, done, count: say(f"tuning: layer {done} of {count} {layer}"),
                 )

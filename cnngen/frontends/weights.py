@@ -18,7 +18,7 @@ from cnngen.frontends.suggest import nearest
 from cnngen.frontends.weight_files import Stored, WeightFile, open_weights
 from cnngen.frontends.weight_layouts import Format, Shape, layouts, other
 from cnngen.ir import Array, Graph, Node
-from cnngen.ops import BatchNorm
+from cnngen.ops import BatchNorm, Transpose
 
 CONVERTIBLE = ("float64", "float16", "bfloat16")
 MAX_LISTED = 20
@@ -76,10 +76,21 @@ def needed_tensors(graph: Graph) -> dict[str, tuple[Node, str, Shape]]:
     }
 
 
+def layer_names(graph: Graph) -> dict[str, str]:
+    """What a spec calls the layers whose names their transposed outputs have taken: by the names of their nodes."""
+    return {
+        node.inputs[0]: node.name
+        for node in graph.nodes
+        if isinstance(node.op, Transpose) and node.inputs[0].startswith(f"{node.name}/nhwc")
+    }
+
+
 def tensors_text(graph: Graph) -> str:
     """The tensors that a weights file for `graph` holds, one a line, with their shapes in both formats."""
     rows = [("tensor", "format: keras", "format: torch")]
-    for name, (node, role, shape) in needed_tensors(graph).items():
+    names = layer_names(graph)
+    for node, role, shape in needed_tensors(graph).values():
+        name = f"{names.get(node.name, node.name)}.{role}"
         keras, torch = (str(layouts(node.op, role, shape, source)[0].shape) for source in FORMATS)
         rows.append((name, keras, torch))
     widths = [max(map(len, column)) for column in list(zip(*rows, strict=True))[:2]]

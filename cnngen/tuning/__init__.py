@@ -62,6 +62,9 @@ def tuned_choices(
     isa: str = "native",
     threads: int | None = None,
     numerics: str = "fast",
+    precision: str = "fp32",
+    architectures: str = "native",
+    device: int = 0,
     seconds: float = BUDGET,
     progress: Progress | None = None,
 ) -> Tuned:
@@ -72,10 +75,24 @@ def tuned_choices(
     from cnngen.errors import TargetError
     from cnngen.tuning.file import TuningFile
 
-    if target != "cpu":
+    if target not in ("cpu", "cuda"):
         raise TargetError(f"tuning is not available for {target}", remedy="leave tune out")
     from cnngen import pipeline
     from cnngen.passes import optimise
+
+    if target == "cuda":
+        from cnngen.backends.cuda.target import resolve
+        from cnngen.tuning import cuda
+
+        own, gpu = pipeline.planned_for(device, "native")
+        if architectures not in ("native", own):
+            raise TargetError(
+                f"tuning measures on the GPU that is there, which has {own}, and the code is for {architectures}",
+                remedy=f"leave tune out, or compile for {own}",
+            )
+        chosen = resolve(own, precision, gpu=gpu)
+        tell = progress or (lambda *_: None)
+        return cuda.tune(optimise(source_graph), chosen, TuningFile(file), seconds, tell, device)
     from cnngen.tuning import cpu
 
     resolved = pipeline.cpu_target_for(source_graph, isa=isa, threads=threads, numerics=numerics)

@@ -103,7 +103,11 @@ def launcher(plan: CudaPlan, device: int = 0) -> Launcher:
 
 def compiled(graph: Graph, precision: str = "fp32", device: int = 0) -> Network:
     """`graph` on a GPU of the driver."""
-    plan = cuda_plan_for(graph, target="cuda", precision=precision)
+    return launched(cuda_plan_for(graph, target="cuda", precision=precision), graph, device)
+
+
+def launched(plan: CudaPlan, graph: Graph, device: int = 0) -> Network:
+    """`plan` of `graph` on a GPU of the driver."""
     stages = Stages(graph, plan)
     return Network(Interface.of(stages), launcher(plan, device), stages)
 

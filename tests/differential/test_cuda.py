@@ -33,6 +33,7 @@ from cnngen.ops import (
     Reshape,
     Resize,
     SpaceToDepth,
+    Sub,
     Upsample,
     UpsampleBilinear,
 )
@@ -232,3 +233,14 @@ def test_sums_beyond_half_precision_become_infinite() -> None:
             expected = exact.astype(np.float16).astype(np.float32)
         assert np.isinf(expected).any()
         assert np.array_equal(compiled(x).reshape(-1), expected)
+
+
+def test_a_single_element_declares_nothing_that_it_does_not_use() -> None:
+    """nvcc and the emulation's compiler take unused variables for errors."""
+    net = Builder({"x": (1, 3), "y": (1, 1)}, name="single")
+    net.add(Sub(), "x", "y")
+    plan = plan_graph(net.graph(), resolve("sm_80", "fp32"))
+    text = emit_device(plan, "test")["single.cu"]
+    kernel = text[text.index("sub2") :]
+    for name in "nhw":
+        assert (f" {name} = pixel" in kernel) == (f"+ {name} *" in kernel), kernel

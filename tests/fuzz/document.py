@@ -14,7 +14,7 @@ import yaml
 
 from cnngen import pipeline
 from cnngen.frontends.weight_layouts import Format, layouts
-from cnngen.frontends.weights import needed_tensors
+from cnngen.frontends.weights import layer_names, needed_tensors
 from cnngen.ir import Array, Graph
 
 StoredType = Literal["float32", "float64", "float16"]
@@ -92,7 +92,9 @@ def _write_weights(document: Document, folder: Path, path: Path, source: Format)
         (random / "net.yaml").write_text(text, encoding="utf-8")
     graph = document.graph(random, 1)
     arrays: dict[str, Array] = {}
-    for name, (node, role, shape) in needed_tensors(graph).items():
+    names = layer_names(graph)
+    for node, role, shape in needed_tensors(graph).values():
+        name = f"{names.get(node.name, node.name)}.{role}"
         own = node.weights[role]
         stored = layouts(node.op, role, shape, source)[0]
         arrays[name] = np.resize(own, stored.shape).astype(document.stored)

@@ -139,14 +139,27 @@ class Launcher:
                 context.download(host, address, self._stream)
             context.synchronize(self._stream)
 
-    def time_steps(self, inputs: Sequence[Array], rounds: int) -> Array:
-        """Seconds of each step in each of `rounds` runs, measured by the GPU: (rounds, steps)."""
+    def time_steps(self, inputs: Sequence[Array], rounds: int, sweep: int = 0) -> Array:
+        """Seconds of each step in each of `rounds` runs, measured by the GPU: (rounds, steps).
+
+        Before each run `sweep` bytes of other memory are written, and the inputs copied again: with more bytes than
+        L2 has, weights are in memory and inputs in L2, as inside a large network.
+        """
         steps = self.description.steps
         seconds = np.empty((rounds, len(steps)))
         with self._turn("measure") as context, ExitStack() as undo:
             self._queue_behind(context, self._handle)
-            for array, address in zip(inputs, self._fixed[0], strict=True):
-                context.upload(address, _bytes(array), self._stream)
+            swept = self.device.allocate(context, sweep, "a sweep of L2") if sweep else 0
+            if sweep:
+                undo.callback(quietly, context.free, swept)
+
+            def feed() -> None:
+                if sweep:
+                    context.clear(swept, sweep, self._handle)
+                for array, address in zip(inputs, self._fixed[0], strict=True):
+                    context.upload(address, _bytes(array), self._stream)
+
+            feed()
             # The last two marks have nothing between them: what a mark costs.
             marks = [context.event(timing=True) for _ in range(len(steps) + 2)]
             for mark in marks:
@@ -161,6 +174,8 @@ class Launcher:
             executable = context.instantiate(capture.graph)
             undo.callback(quietly, context.destroy_executable, executable)
             for measured in seconds:
+                if sweep:
+                    feed()
                 context.replay(executable, self._handle)
                 context.synchronize(self._stream)
                 *taken, nothing = map(context.seconds, marks, marks[1:])

@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import replace
 
+from cnngen.backends.cpu.choices import layer_key
 from cnngen.backends.cuda.access import c_type, common_width, pixel_distances
 from cnngen.backends.cuda.kernels import (
     AnyKernel,
@@ -34,9 +35,17 @@ DEPTHWISE_SPAN = 4
 
 
 def convolution(
-    op: Conv2D, reads: tuple[View, ...], write: View, target: CudaTarget, scratch: Scratch
+    op: Conv2D,
+    reads: tuple[View, ...],
+    write: View,
+    target: CudaTarget,
+    scratch: Scratch,
+    layer: Conv2D | Dense | None = None,
 ) -> Iterator[Lowered[AnyKernel]]:
-    """A matrix product, and a second kernel that adds its parts where the taps are split."""
+    """A matrix product, and a second kernel that adds its parts where the taps are split.
+
+    `layer` is what it computes, for tuned choices, where that is not `op` itself.
+    """
     source, precision = reads[0], target.precision
     group_inputs, group_outputs = source.shape[3] // op.groups, op.filters // op.groups
     taps = op.kernel[0] * op.kernel[1] * group_inputs
@@ -53,7 +62,8 @@ def convolution(
         CHUNK_BYTES // (vector * precision.element_bytes),
         math.prod(source.shape) * precision.element_bytes,
     )
-    tile = choose_tile(product, target)
+    chosen = target.choices.find(layer_key(layer or op, source.shape, write.shape)) if target.choices.items else None
+    tile = chosen or choose_tile(product, target)
     # A lane has pairs of channels on tensor cores.
     width = 1 if group_outputs % 2 or not precision.tensor_cores else 2
     aligned = not any(step % width for view in (write, *reads[1:]) for step in pixel_distances(view))
@@ -156,7 +166,7 @@ def dense(
     source = reads[0]
     if source.shape[0] > STREAMED_IMAGES:
         product = Conv2D(op.units, (1, 1), use_bias=op.use_bias, activation=op.activation)
-        yield from convolution(product, reads, write, target, scratch)
+        yield from convolution(product, reads, write, target, scratch, op)
         return
     kernel = DenseKernel(
         target.precision,

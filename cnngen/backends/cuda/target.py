@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cnngen.backends.cuda.architectures import ARCHITECTURES, DEFAULT_ARCHITECTURES, Architecture, of_device
+from cnngen.backends.cuda.choices import NO_CHOICES, TileChoices
 from cnngen.errors import TargetError
 
 if TYPE_CHECKING:
@@ -54,11 +55,15 @@ PRECISIONS = {
 
 @dataclass(frozen=True)
 class CudaTarget:
-    """What code is generated for: architectures, all of which get the same kernels, and a precision."""
+    """What code is generated for: architectures, all of which get the same kernels, and a precision.
+
+    The planner chooses the tiles, but for layers that are among the `choices`.
+    """
 
     architectures: tuple[Architecture, ...]
     precision: Precision
     emulated: bool = False
+    choices: TileChoices = NO_CHOICES
 
     @property
     def name(self) -> str:

@@ -81,6 +81,14 @@ class ElementwiseKernel(ItemKernel):
         """Threads with something to do."""
         return math.prod(self.shape[:3]) * self.vectors
 
+    @property
+    def coordinates(self) -> tuple[str, ...]:
+        """Where `pixel` lies along the axes on which it matters: declarations."""
+        _, height, width, _ = self.shape
+        ways = (f"n = pixel / {height * width}", f"h = pixel / {width} % {height}", f"w = pixel % {width}")
+        strides = (*self.in_strides, self.out_strides)
+        return tuple(way for axis, way in enumerate(ways) if any(each[axis] for each in strides))
+
     def operand(self, position: int) -> str:
         """The expression for operand number `position` at channel `c + v`."""
         return f"to_float(v{position}.values[v])" if self.in_strides[position][3] else f"s{position}"
