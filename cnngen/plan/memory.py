@@ -6,7 +6,7 @@ Shared between the backends. All sizes and offsets are in floats.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -124,28 +124,50 @@ def dense_strides(shape: Sequence[int]) -> tuple[int, ...]:
 def assign_offsets(buffers: Sequence[Buffer]) -> Arena:
     """Give every buffer an offset so that buffers in use at the same time do not overlap.
 
-    Largest first, each at the lowest offset where it fits (Pisarchyk and Lee, Efficient Memory
-    Management for Deep Neural Net Inference, 2020, "greedy by size").
+    One after the other, each at the lowest offset where it fits: the largest first, or, where that is not the least
+    possible, those first that are in use when most is, or for the longest time, whichever needs the least (Pisarchyk
+    and Lee, Efficient Memory Management for Deep Neural Net Inference, 2020, "greedy by size" and "by breadth").
     """
+    steps = max((b.last for b in buffers), default=-1) + 1
+    live = [0] * steps
+    for buffer in buffers:
+        for step in range(buffer.first, buffer.last + 1):
+            live[step] += aligned(buffer.size)
+    lower_bound = max(live, default=0)
+    orders: list[Callable[[Buffer], tuple[int, ...]]] = [
+        lambda b: (-b.size, b.index),
+        lambda b: (-max(live[b.first : b.last + 1]), -b.size, b.index),
+        lambda b: (b.first - b.last, -b.size, b.index),
+    ]
+    best: tuple[int, list[Buffer]] | None = None
+    for order in orders:
+        placed = _placed(sorted(buffers, key=order), steps)
+        size = max((b.offset + aligned(b.size) for b in placed), default=0)
+        if best is None or size < best[0]:
+            best = size, placed
+        if size == lower_bound:
+            break
+    assert best is not None
+    return verify_arena(Arena(tuple(sorted(best[1], key=lambda b: b.index)), best[0], lower_bound))
+
+
+def _placed(buffers: Sequence[Buffer], steps: int) -> list[Buffer]:
+    """Each buffer, in this order, at the lowest offset where it fits between those before it."""
     placed: list[Buffer] = []
     # What is placed already, by the steps at which it is in use: a network of thousands of layers has thousands of
     # buffers, of which a few meet.
-    at: list[list[Buffer]] = [[] for _ in range(max((b.last for b in buffers), default=-1) + 1)]
-    for buffer in sorted(buffers, key=lambda b: (-b.size, b.index)):
+    at: list[list[Buffer]] = [[] for _ in range(steps)]
+    for buffer in buffers:
         met = {b.index: b for live in at[buffer.first : buffer.last + 1] for b in live}
-        others = sorted(met.values(), key=lambda b: b.offset)
         offset = 0
-        for other in others:
+        for other in sorted(met.values(), key=lambda b: b.offset):
             if offset + aligned(buffer.size) <= other.offset:
                 break
             offset = max(offset, other.offset + aligned(other.size))
         placed.append(replace(buffer, offset=offset))
         for live in at[buffer.first : buffer.last + 1]:
             live.append(placed[-1])
-    placed.sort(key=lambda b: b.index)
-    lower_bound = max((sum(aligned(b.size) for b in live) for live in at), default=0)
-    size = max((b.offset + aligned(b.size) for b in placed), default=0)
-    return verify_arena(Arena(tuple(placed), size, lower_bound))
+    return placed
 
 
 def verify_arena(arena: Arena) -> Arena:

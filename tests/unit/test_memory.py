@@ -59,6 +59,18 @@ def test_buffers_that_never_meet_share_memory() -> None:
     assert assign_offsets([]) == Arena((), 0, 0)
 
 
+@pytest.mark.parametrize(
+    ("sizes", "least"),
+    [([(3, 0, 1), (2, 1, 4), (4, 4, 4), (2, 0, 3)], 7), ([(4, 1, 2), (6, 3, 5), (6, 2, 3), (5, 0, 2)], 15)],
+    ids=["the longest first", "the broadest step first"],
+)
+def test_another_order_is_tried_where_the_largest_first_leave_holes(
+    sizes: list[tuple[int, int, int]], least: int
+) -> None:
+    arena = assign_offsets([Buffer(i, size * ALIGNMENT, *live) for i, (size, *live) in enumerate(sizes)])
+    assert arena.size == arena.lower_bound == least * ALIGNMENT
+
+
 def test_a_gap_between_two_live_buffers_is_used() -> None:
     arena = assign_offsets([Buffer(0, 64, 0, 9), Buffer(1, 32, 0, 2), Buffer(2, 48, 0, 9), Buffer(3, 16, 4, 9)])
     assert arena.size == arena.lower_bound == 64 + 48 + 32
