@@ -14,6 +14,7 @@ from pathlib import Path
 
 from cnngen import pipeline
 from cnngen.backends.cpu import loader
+from cnngen.backends.cpu.choices import NO_CHOICES, Choices
 from cnngen.backends.cpu.compiler import find_compiler
 from cnngen.backends.cpu.plan import Plan, plan_graph
 from cnngen.backends.cpu.target import EMULATED_SUFFIX, ISAS, Target, host_isas, resolve
@@ -38,16 +39,22 @@ def target(isa: str, threads: int = 1, *, fast: bool = False) -> Target:
     return Target(ISAS[isa], threads, reproducible=not fast)
 
 
-def planned(graph: Graph, isa: str, threads: int = 1, *, fast: bool = False) -> Plan:
-    """`graph` planned as it is: no pass sees it."""
-    return plan_graph(graph, target(isa, threads, fast=fast))
+def planned(graph: Graph, isa: str, threads: int = 1, *, fast: bool = False, choices: Choices = NO_CHOICES) -> Plan:
+    """`graph` planned as it is: no pass sees it. `choices` force how layers are computed."""
+    return plan_graph(graph, replace(target(isa, threads, fast=fast), choices=choices))
 
 
 def native(
-    graph: Graph, isa: str = "native", threads: int = 1, flags: Sequence[str] = (), *, fast: bool = False
+    graph: Graph,
+    isa: str = "native",
+    threads: int = 1,
+    flags: Sequence[str] = (),
+    *,
+    fast: bool = False,
+    choices: Choices = NO_CHOICES,
 ) -> Network:
     """`graph` planned as it is, compiled (with `flags` behind all others) and loaded."""
-    plan = planned(graph, isa, threads, fast=fast)
+    plan = planned(graph, isa, threads, fast=fast, choices=choices)
     tree = pipeline.sources(plan)
     tree = replace(tree, flags=(*tree.flags, *flags))
     path = library(tree, find_compiler())

@@ -1,0 +1,137 @@
+"""Every way in which a convolution or dense layer can be computed, forced: algorithm, register tile, rows, blocks.
+
+Direct ones have to be exact on integers, Winograd's within its bound; sizes are odd, so that all have tails.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import pytest
+
+import cnngen
+from cnngen.backends.cpu.choices import Choice, Choices
+from cnngen.backends.cpu.kernels import ConvKernel, PlanarConvKernel, WinogradKernel
+from cnngen.backends.cpu.plan import Plan
+from cnngen.backends.cpu.target import ISAS, host_isas
+from cnngen.backends.cpu.tiling import max_pixels
+from cnngen.ir import Graph, Node
+from cnngen.network import Network
+from cnngen.ops import Activation, Conv2D
+from cnngen.tuning import cpu
+from cnngen.tuning.trials import key_of
+from tests.graphs import Builder
+from tests.native import RUNNABLE, native, target
+
+Forced = Sequence[tuple[str, Choice]]
+NATIVE = host_isas()[-1]
+VECTOR_ISAS = [isa for isa in RUNNABLE if not isa.startswith("scalar")]
+RELU = Activation("relu")
+
+
+def compiled(net: Builder, forced: Forced, isa: str) -> tuple[Network, Graph]:
+    graph = net.graph(*(name for name, _ in forced))
+    keys = [key_of(graph, graph.node(name)) for name, _ in forced]
+    assert len(set(keys)) == len(keys), "two layers of one key cannot be forced apart"
+    return native(
+        graph, isa, fast=True, choices=Choices.of(dict(zip(keys, (c for _, c in forced), strict=True)))
+    ), graph
+
+
+def main_kernel(plan: Plan, name: str) -> object:
+    return plan.steps[plan.steps_of(name)[-1]].calls[-1].kernel
+
+
+def check(network: Network, graph: Graph) -> None:
+    with network as net:
+        report = cnngen.verify(net)
+        assert report.ok, report.summary()
+        by_name = {layer.name: layer for layer in report.layers}
+        for node in graph.nodes:
+            if isinstance(node.op, Conv2D) and not net.arithmetic(node.name).tile:
+                assert by_name[node.name].exactness == "exact", by_name[node.name]
+
+
+def tiles(kernel: ConvKernel) -> set[tuple[int, int]]:
+    return {(strip.pixels, block.vectors) for block in kernel.blocks for strip in block.strips}
+
+
+@pytest.mark.parametrize("isa", VECTOR_ISAS)
+def test_direct_tiles(isa: str) -> None:
+    """Widths of a register tile, each with its tallest tile or one of a single pixel; all of them on one ISA."""
+    facts = ISAS[isa.removesuffix("-emulated")]
+    net = Builder({"x": (1, 3, 7, 3)}, name="tiles", weights="integers")
+    forced = []
+    every = ((1, 9), (2, 9), (3, 2), (4, 1), (2, 1)) if isa == NATIVE else ((2, 9), (3, 1))
+    for number, (vectors, most) in enumerate(every):
+        pixels = min(max_pixels(vectors, facts.registers), 7, most)
+        filters = vectors * facts.lanes + (0, 1, facts.lanes - 1)[number % 3]
+        op = Conv2D(filters, (3, 2), (1, 1), (1, number, 0, 1), activation=RELU if number else None)
+        forced.append((net.add(op, "x"), Choice("direct", vectors=vectors, pixels=pixels)))
+    network, graph = compiled(net, forced, isa)
+    for name, choice in forced:
+        kernel = main_kernel(network.plan, name)  # type: ignore[arg-type]
+        assert isinstance(kernel, ConvKernel)
+        assert max(vectors for _, vectors in tiles(kernel)) == choice.vectors
+        assert any(pixels == choice.pixels for pixels, _ in tiles(kernel))
+    check(network, graph)
+
+
+def test_rows() -> None:
+    """How many pixels are tiled as one row: lines of the image, all of it, or pieces where lines merge."""
+    net = Builder({"x": (1, 6, 5, 4)}, name="rows", weights="integers")
+    forced = [
+        (net.add(Conv2D(9, (3, 3), (1, 1), (1, 1, 1, 1)), "x"), Choice("direct", row=5)),
+        (net.add(Conv2D(9, (3, 3), (1, 1), (1, 1, 1, 1), activation=RELU), "x"), Choice("direct", row=30)),
+        *((net.add(Conv2D(8 + row, (1, 1)), "x"), Choice("direct", row=row)) for row in (2, 15)),
+        (net.add(Conv2D(12, (1, 1), groups=2), "x"), Choice("direct", row=10, vectors=1, pixels=3)),
+    ]
+    network, graph = compiled(net, forced, NATIVE)
+    for name, choice in forced:
+        kernel = main_kernel(network.plan, name)  # type: ignore[arg-type]
+        assert isinstance(kernel, ConvKernel)
+        assert len(kernel.pixels) == choice.row
+        assert math.prod(axis.count for axis in kernel.outer) * choice.row == 30
+    check(network, graph)
+
+
+@pytest.mark.parametrize("isa", VECTOR_ISAS[-2:])
+def test_winograd_tiles_and_blocks(isa: str) -> None:
+    net = Builder({"x": (1, 9, 11, 10)}, name="blocks")
+    forced = []
+    every = ((2, 5, 1), (2, 64, 2), (4, 1, 0), (4, 4, 2)) if isa == NATIVE else ((4, 4, 2),)
+    for number, (tile, block, vectors) in enumerate(every):
+        op = Conv2D(17 + number, (3, 3), (1, 1), (1, 1, number % 2, 1), activation=RELU)
+        forced.append((net.add(op, "x"), Choice("winograd", tile=tile, block=block, vectors=vectors)))
+    network, graph = compiled(net, forced, isa)
+    for name, choice in forced:
+        kernel = main_kernel(network.plan, name)  # type: ignore[arg-type]
+        assert isinstance(kernel, WinogradKernel)
+        assert (kernel.tile, kernel.block) == (choice.tile, min(choice.block, kernel.count))
+        if choice.vectors:
+            assert {block.vectors for block in kernel.product.blocks} <= {1, choice.vectors}
+    check(network, graph)
+
+
+def test_planar_and_direct_on_planes() -> None:
+    """The first layer of a network whose image has one channel, in both ways."""
+    net = Builder({"x": (1, 7, 19, 1)}, name="planes", weights="integers")
+    forced = [
+        (net.add(Conv2D(filters, (3, 3), (1, 1), (0, 0, 0, 0), activation=RELU), "x"), Choice(algorithm))
+        for filters, algorithm in ((5, "planar"), (6, "direct"))
+    ]
+    network, graph = compiled(net, forced, NATIVE)
+    kinds = [type(main_kernel(network.plan, name)) for name, _ in forced]  # type: ignore[arg-type]
+    assert kinds == [PlanarConvKernel, ConvKernel]
+    check(network, graph)
+
+
+def test_depthwise_is_the_only_way_for_depthwise_layers() -> None:
+    net = Builder({"x": (1, 7, 9, 13)}, name="depthwise", weights="integers")
+    name = net.add(Conv2D(13, (3, 3), (2, 2), (1, 1, 1, 1), groups=13), "x")
+    graph = net.graph(name)
+    node: Node = graph.node(name)
+    planned, others = cpu.candidates(graph, node, target("avx2", fast=True))
+    assert planned.algorithm == "depthwise"
+    assert not others
