@@ -26,7 +26,6 @@ from tests.native import RUNNABLE, native, target
 
 Forced = Sequence[tuple[str, Choice]]
 NATIVE = host_isas()[-1]
-VECTOR_ISAS = [isa for isa in RUNNABLE if not isa.startswith("scalar")]
 RELU = Activation("relu")
 
 
@@ -57,7 +56,7 @@ def tiles(kernel: ConvKernel) -> set[tuple[int, int]]:
     return {(strip.pixels, block.vectors) for block in kernel.blocks for strip in block.strips}
 
 
-@pytest.mark.parametrize("isa", VECTOR_ISAS)
+@pytest.mark.parametrize("isa", dict.fromkeys([NATIVE, RUNNABLE[-1]]))
 def test_direct_tiles(isa: str) -> None:
     """Widths of a register tile, each with its tallest tile or one of a single pixel; all of them on one ISA."""
     facts = ISAS[isa.removesuffix("-emulated")]
@@ -79,13 +78,13 @@ def test_direct_tiles(isa: str) -> None:
 
 
 def test_rows() -> None:
-    """How many pixels are tiled as one row: lines of the image, all of it, or pieces where lines merge."""
-    net = Builder({"x": (1, 6, 5, 4)}, name="rows", weights="integers")
+    """How many pixels are tiled as one row: lines of the image, all of it, or pieces where lines merge (no halo)."""
+    net = Builder({"x": (1, 6, 5, 4), "y": (1, 6, 5, 4)}, name="rows", weights="integers")
     forced = [
         (net.add(Conv2D(9, (3, 3), (1, 1), (1, 1, 1, 1)), "x"), Choice("direct", row=5)),
         (net.add(Conv2D(9, (3, 3), (1, 1), (1, 1, 1, 1), activation=RELU), "x"), Choice("direct", row=30)),
-        *((net.add(Conv2D(8 + row, (1, 1)), "x"), Choice("direct", row=row)) for row in (2, 15)),
-        (net.add(Conv2D(12, (1, 1), groups=2), "x"), Choice("direct", row=10, vectors=1, pixels=3)),
+        *((net.add(Conv2D(8 + row, (1, 1)), "y"), Choice("direct", row=row)) for row in (2, 15)),
+        (net.add(Conv2D(12, (1, 1), groups=2), "y"), Choice("direct", row=10, vectors=1, pixels=3)),
     ]
     network, graph = compiled(net, forced, NATIVE)
     for name, choice in forced:
@@ -96,15 +95,14 @@ def test_rows() -> None:
     check(network, graph)
 
 
-@pytest.mark.parametrize("isa", VECTOR_ISAS[-2:])
-def test_winograd_tiles_and_blocks(isa: str) -> None:
+def test_winograd_tiles_and_blocks() -> None:
+    """All ISAs: test_winograd.py."""
     net = Builder({"x": (1, 9, 11, 10)}, name="blocks")
     forced = []
-    every = ((2, 5, 1), (2, 64, 2), (4, 1, 0), (4, 4, 2)) if isa == NATIVE else ((4, 4, 2),)
-    for number, (tile, block, vectors) in enumerate(every):
+    for number, (tile, block, vectors) in enumerate([(2, 5, 1), (4, 1, 0), (4, 4, 2)]):
         op = Conv2D(17 + number, (3, 3), (1, 1), (1, 1, number % 2, 1), activation=RELU)
         forced.append((net.add(op, "x"), Choice("winograd", tile=tile, block=block, vectors=vectors)))
-    network, graph = compiled(net, forced, isa)
+    network, graph = compiled(net, forced, NATIVE)
     for name, choice in forced:
         kernel = main_kernel(network.plan, name)  # type: ignore[arg-type]
         assert isinstance(kernel, WinogradKernel)
