@@ -169,10 +169,10 @@ class _Builder(AxisEmitter, WindowEmitter):
             case Flatten():
                 source = inputs[0]
                 if op.order == "hwc" and len(self.graph.types[source].shape) == 4:
-                    source = self.emit("Transpose", [source], f"{out}/nhwc", perm=TO_NHWC)
+                    source = self.emit("Transpose", [source], f"{out}/as_nhwc", perm=TO_NHWC)
                 self.emit("Flatten", [source], out, axis=1)
             case Transpose():
-                last = self.emit("Transpose", inputs, f"{out}/nhwc", perm=TO_NHWC)
+                last = self.emit("Transpose", inputs, f"{out}/as_nhwc", perm=TO_NHWC)
                 last = self.emit("Transpose", [last], f"{out}/moved", perm=op.axes)
                 self.emit("Transpose", [last], out, perm=TO_NCHW)
             case Upsample():
@@ -212,7 +212,7 @@ class _Builder(AxisEmitter, WindowEmitter):
                     self.emit("Reshape", [source, f"{out}/shape"], out)
                 else:
                     if len(self.graph.types[source].shape) == 4:
-                        source = self.emit("Transpose", [source], f"{out}/nhwc", perm=TO_NHWC)
+                        source = self.emit("Transpose", [source], f"{out}/as_nhwc", perm=TO_NHWC)
                     moved = self.emit("Reshape", [source, f"{out}/shape"], f"{out}/moved")
                     self.emit("Transpose", [moved], out, perm=TO_NCHW)
             case Identity():

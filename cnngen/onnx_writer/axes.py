@@ -30,7 +30,7 @@ class AxisEmitter(Emitter):
         """An op on any axes, between transpositions to the layout of cnngen and back."""
         out, shape = node.name, self.graph.types[node.name].shape
         inputs = [self.inside(name, out) for name in node.inputs]
-        result = out if len(shape) != 4 else f"{out}/nhwc"
+        result = out if len(shape) != 4 else f"{out}/as_nhwc"
         match op:
             case Slice():
                 last = [cut.start + cut.step * cut.count for cut in op.cuts]
@@ -79,7 +79,7 @@ class AxisEmitter(Emitter):
             )
         if isinstance(op, LayerNorm):
             names = [self.constant(f"{out}/gamma", gamma), self.constant(f"{out}/beta", beta)]
-            last = self.emit("Transpose", [node.inputs[0]], f"{out}/nhwc", perm=TO_NHWC)
+            last = self.emit("Transpose", [node.inputs[0]], f"{out}/as_nhwc", perm=TO_NHWC)
             last = self.emit("LayerNormalization", [last, *names], f"{out}/moved", axis=-1, epsilon=op.epsilon)
             return self.emit("Transpose", [last], f"{out}/normal", perm=TO_NCHW)
         groups = op.groups if isinstance(op, GroupNorm) else shape[-1]

@@ -42,7 +42,7 @@ class Emitter:
         """A tensor in the layout of cnngen: its axes are those that ops count."""
         if len(self.graph.types[name].shape) != 4:
             return name
-        return self.emit("Transpose", [name], f"{out}/{name}/nhwc", perm=TO_NHWC)
+        return self.emit("Transpose", [name], f"{out}/{name}/as_nhwc", perm=TO_NHWC)
 
     def aligned(self, name: str, out: str) -> str:
         """A tensor that arithmetic aligns with the last axes of an image, as an image."""
