@@ -1,6 +1,6 @@
 """Run an ISA's programs on an emulated CPU and compare with the emulated vocabulary run here.
 
-    python -m tests.emulator [--list] [--cpu MODEL] [--root FOLDER] [--folder FOLDER] [NAME ...]
+    python -m tests.emulator [--list] [--threads N] [--cpu MODEL] [--root FOLDER] [--folder FOLDER] [NAME ...]
 
 A NAME may be a pattern, such as 'op-*'. Exit status 1 where any result differs.
 """
@@ -24,7 +24,7 @@ SECTION = re.compile(r"^@ run /programs/(\S+)\n(.*?)^@ (exit -?\d+)$", re.MULTIL
 
 def main() -> int:
     arguments = parse()
-    found = programs()
+    found = programs(arguments.threads)
     chosen = [found[name] for name in found if any(fnmatch.fnmatch(name, p) for p in arguments.names)]
     if arguments.list or not chosen:
         print("\n".join(found))
@@ -81,6 +81,7 @@ def parse() -> argparse.Namespace:
         "names", nargs="*", default=["vocabulary", "guard-pages", "op-*", "graph-*", "edge-*", "spec-lenet"]
     )
     parser.add_argument("--isa", default="avx512")
+    parser.add_argument("--threads", type=int, default=1, help="of the networks; the emulated CPU runs them in turn")
     parser.add_argument("--cpu", default="corei7_skylake_x", help="a CPU model of Bochs that has the ISA")
     parser.add_argument("--memory", type=int, default=1024, help="of the emulated machine, in MiB")
     parser.add_argument("--root", type=Path, default=Path("/"), help="where kernel and isolinux are installed")

@@ -41,14 +41,14 @@ class Program:
     graph: Callable[[], Graph] | None = None
 
 
-def programs() -> dict[str, Program]:
-    """All programs by name, small ones first."""
+def programs(threads: int = 1) -> dict[str, Program]:
+    """All programs by name, small ones first; networks compiled for so many threads."""
     graphs: dict[str, Callable[[], Graph]] = {f"op-{name}": _one_op(name, case) for name, case in CASES.items()}
     graphs |= {f"graph-{name}": build for name, build in EXAMPLES.items()}
     graphs |= {f"edge-{name}": build for name, build in NETWORKS.items()}
     graphs |= {f"spec-{name}": _spec(name) for name in SPECS}
     found = [Program("vocabulary", build_vocabulary), Program("guard-pages", build_guard_pages)]
-    found += [Program(name, _network_builder(graph), graph) for name, graph in graphs.items()]
+    found += [Program(name, _network_builder(graph, threads), graph) for name, graph in graphs.items()]
     return {program.name: program for program in found}
 
 
@@ -77,13 +77,13 @@ def _spec(name: str) -> Callable[[], Graph]:
     return lambda: cnngen.load_graph(resources.specs_folder() / f"{name}.yaml")
 
 
-def _network_builder(graph: Callable[[], Graph]) -> Callable[[str, Path], Path]:
-    return lambda isa, folder: build_network(graph(), isa, folder)
+def _network_builder(graph: Callable[[], Graph], threads: int) -> Callable[[str, Path], Path]:
+    return lambda isa, folder: build_network(graph(), isa, threads, folder)
 
 
-def build_network(graph: Graph, isa: str, folder: Path) -> Path:
+def build_network(graph: Graph, isa: str, threads: int, folder: Path) -> Path:
     """The network with the driver: every step apart, then all at once."""
-    plan = pipeline.plan_for(graph, isa=isa, threads=1, run_here=False)
+    plan = pipeline.plan_for(graph, isa=isa, threads=threads, run_here=False)
     tree = pipeline.sources(plan)
     folder.mkdir(parents=True)
     write_tree(tree, folder)
