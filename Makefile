@@ -25,7 +25,7 @@ check: $(DONE)/dev ## lint, formatting and types only
 	$(BIN)/mypy
 
 test-torch: $(DONE)/torch ## the tests that hold cnngen against PyTorch and Keras (installs them first)
-	$(BIN)/python -m pytest -m torch
+	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal -m torch tests/torch
 
 example-imagenet: $(DONE)/torch ## a PyTorch module with trained weights names what is on photographs; writes build/imagenet.png
 	$(BIN)/python examples/imagenet.py
