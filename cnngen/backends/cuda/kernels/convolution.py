@@ -158,9 +158,11 @@ class GemmConvKernel(CudaKernel):
     def launch_bounds(self) -> str:
         """Threads of a block, and blocks that the compiler leaves room for on a multiprocessor.
 
-        By itself it spills a few registers to make room for more blocks, which shared memory has none for.
+        By itself it spills a few registers to make room for more blocks. Where taps are shared out there are too few
+        blocks for that to be worth it; and where taps are copied one by one, addresses take many registers. Elsewhere
+        all registers would let it unroll until they do not suffice.
         """
-        return f"{self.threads}, 1"
+        return f"{self.threads}, 1" if self.splits > 1 or self.vector * self.element_bytes < 4 else str(self.threads)
 
     @property
     def thread_rows(self) -> int:
