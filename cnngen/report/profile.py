@@ -3,15 +3,50 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from cnngen.backends.cpu.machine import Machine
 from cnngen.backends.cpu.plan import Plan
-from cnngen.network import LayerTime
 
 if TYPE_CHECKING:
     from cnngen.backends import AnyPlan
     from cnngen.ir import Array, Graph, Node
+
+
+@dataclass(frozen=True)
+class LayerTime:
+    """Median time of one layer in a profile, and its multiply-accumulates.
+
+    `algorithm` computes it; `roofline` is the least seconds that a direct computation could take, with all its
+    operations at the peak of the cores and all its data at the speed of the cache or memory that holds them (0: not
+    known).
+    """
+
+    name: str
+    kind: str
+    seconds: float
+    macs: int
+    algorithm: str = ""
+    roofline: float = 0.0
+
+    @property
+    def gflops(self) -> float:
+        """Billions of operations a second, a multiply-accumulate counted as two.
+
+        Of a direct computation: what Winograd's algorithm saves makes it an effective rate, see `effective`.
+        """
+        return 2e-9 * self.macs / self.seconds if self.seconds else 0.0
+
+    @property
+    def effective(self) -> bool:
+        """Whether fewer operations were done than are counted: the share of the roofline may exceed 1."""
+        return self.algorithm.startswith("Winograd")
+
+    @property
+    def share(self) -> float:
+        """Of the roofline: 1 is as fast as a direct computation could be; 0 where that is not known."""
+        return self.roofline / self.seconds if self.seconds else 0.0
 
 
 def layer_times(plan: AnyPlan, seconds: Array) -> list[LayerTime]:
