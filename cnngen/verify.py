@@ -22,11 +22,11 @@ from typing import Any, Protocol
 import numpy as np
 
 from cnngen.analysis.batch import batched
-from cnngen.arithmetic import FLOAT32, Arithmetic
+from cnngen.arithmetic import FLOAT32, ROUNDING, Arithmetic
 from cnngen.errors import RunError
 from cnngen.feed import Feed, bind
 from cnngen.ir import Array, Graph, Node
-from cnngen.ops import Conv2D, Conv2DTranspose, Dense
+from cnngen.ops import Constant, Conv2D, Conv2DTranspose, Dense, MatMul
 from cnngen.reference import evaluate
 from cnngen.report.verify_report import Comparison, LayerReport, Mismatch, OutputReport, Report
 from cnngen.verify_integers import IntegerCase, integer_cases, integer_twin
@@ -213,17 +213,22 @@ def _perturbed_reference(
     clean = {name: np.asarray(value, np.float64) for name, value in feed.items()}
     moved = {name: [value] * samples for name, value in clean.items()}
     last_use = {name: position for position, node in enumerate(graph.nodes) for name in node.inputs}
+    constants = {node.name for node in graph.nodes if isinstance(node.op, Constant)}
     for position, node in enumerate(graph.nodes):
         found = Arithmetic(tile=arithmetic.tile).bound(node, [clean[name] for name in node.inputs])
         clean[node.name] = found.value
-        rounds = arithmetic if isinstance(node.op, Conv2D | Conv2DTranspose | Dense) else Arithmetic(arithmetic.stored)
+        # A product with a constant matrix is compiled as the dense layer or convolution that it is.
+        matrix = isinstance(node.op, MatMul) and node.inputs[1] in constants
+        layer = matrix or isinstance(node.op, Conv2D | Conv2DTranspose | Dense)
+        rounds = arithmetic if layer else Arithmetic(arithmetic.stored)
         weights = rounds.round_weights(node)
         signs = rng.integers(0, 2, (samples, *found.value.shape), dtype=np.int8) * 2 - 1
-        moved[node.name] = [
-            evaluate(weights, rounds.disturb_inputs([moved[name][sample] for name in node.inputs], rng))
-            + signs[sample] * found.alarm
-            for sample in range(samples)
-        ]
+        moved[node.name] = []
+        for sample in range(samples):
+            inputs = rounds.disturb_inputs([moved[name][sample] for name in node.inputs], rng)
+            if matrix:
+                inputs[1] = ROUNDING[rounds.weights](inputs[1])
+            moved[node.name].append(evaluate(weights, inputs) + signs[sample] * found.alarm)
         for name in set(node.inputs):
             if last_use[name] == position and name not in graph.outputs:
                 del clean[name], moved[name]

@@ -203,7 +203,10 @@ def small(graph: Graph) -> bool:
 
 def _work(models: list[bytes], seed: int, numbers: list[int], folder: str, results: Any) -> None:
     """In a process of its own: try the mutations of these numbers, report each."""
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    # On top of what the process that forks has mapped already.
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    most = MEMORY + pages * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (most, most))
     written: list[str] = []
     cache = str(cache_folder())
 
@@ -217,7 +220,7 @@ def _work(models: list[bytes], seed: int, numbers: list[int], folder: str, resul
             note(str(arguments[0]))
 
     def note(path: str) -> None:
-        if not path.startswith(cache):  # where printed templates are kept
+        if not path.startswith(cache) and not cache.startswith(f"{path}/"):  # where printed templates are kept
             written.append(path)
 
     def late(*_: object) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -256,11 +257,13 @@ def test_inspect_tensors_lists_what_a_weights_file_holds(spec: Path) -> None:
     assert "c1.weight" in result.stdout
 
 
-def test_inspect_plan_shows_steps_and_kernels(spec: Path) -> None:
+def test_inspect_plan_shows_algorithms_and_tiles(spec: Path) -> None:
     result = invoke("inspect", "small.yaml", "--plan", "--isa", "scalar")
     assert result.exit_code == 0
     assert "plan small: scalar" in result.stdout
-    assert "conv2d_3x3s1_c1_o4" in result.stdout
+    (row,) = (line.split() for line in result.stdout.splitlines() if line.startswith("c1 "))
+    assert row[1] == "direct"
+    assert re.fullmatch(r"\d+x\d+", row[2])
     data = json.loads(invoke("inspect", "small.yaml", "--plan", "--isa", "avx2", "--json").stdout)
     assert data["isa"] == "avx2"
     assert data["machine"]["peak"] > 0

@@ -407,11 +407,19 @@ def test_the_chart_shows_the_arena(example: str) -> None:
     assert (chart.bound_y is None) == (plan.arena.size == plan.arena.lower_bound)
 
 
-def test_every_tensor_in_the_arena_is_named_in_the_chart() -> None:
-    plan = planned(EXAMPLES["dense_block"]())
+@pytest.mark.parametrize(
+    ("graph", "with_scratch"),
+    [
+        pytest.param(EXAMPLES["dense_block"](), False, id="dense_block"),
+        pytest.param(chain((1, 28, 28, 64), Conv2D(64, (3, 3), padding=SAME3), RELU), True, id="winograd"),
+    ],
+)
+def test_every_tensor_in_the_arena_is_named_in_the_chart(graph: Graph, with_scratch: bool) -> None:
+    plan = planned(graph)
     named = [name for piece in timeline(plan).occupied for name in piece.tensors]
     scratch = [call.scratch for step in plan.steps for call in step.calls if call.scratch]
-    assert sum(name.startswith("scratch of ") for name in named) == len(scratch) > 0
+    assert sum(name.startswith("scratch of ") for name in named) == len(scratch)
+    assert bool(scratch) == with_scratch
     named = [name for name in named if not name.startswith("scratch of ")]
     inside = [name for name, view in plan.views.items() if view.space == "arena"]
     assert sorted(named) == sorted(inside)

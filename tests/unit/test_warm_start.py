@@ -43,8 +43,8 @@ WARM_MODULES = {
     "cnngen.backends.cpu.compiler", "cnngen.backends.cpu.loader", "cnngen.backends.cpu.machine",
     "cnngen.backends.cpu.target", "cnngen.calls", "cnngen.digest", "cnngen.errors", "cnngen.feed", "cnngen.forks",
     "cnngen.frontends", "cnngen.frontends.files", "cnngen.frontends.record", "cnngen.interface", "cnngen.ir",
-    "cnngen.manifest", "cnngen.network", "cnngen.own_code", "cnngen.pipeline", "cnngen.resources", "cnngen.store",
-    "cnngen.tensors", "cnngen.tuning", "cnngen.workspace",
+    "cnngen.manifest", "cnngen.network", "cnngen.own_code", "cnngen.pipeline", "cnngen.repeated", "cnngen.resources",
+    "cnngen.store", "cnngen.tensors", "cnngen.tuning", "cnngen.workspace",
 }  # fmt: skip
 HEAVY = {"pydantic", "pydantic_core", "jinja2", "yaml", "safetensors", "subprocess", "tempfile", "concurrent",
          "platformdirs", "typer", "rich", "random", "secrets", "zipfile"}  # fmt: skip
