@@ -36,7 +36,6 @@ AGREEMENT = 1e-3
 """L2-relative difference of outputs above which a race is void: rounding differs, and Winograd's too, by far less."""
 PAUSE = 0.05
 """Seconds between two contenders, for spinning threads of the one before to settle."""
-START_SECONDS = 900.0
 
 
 @dataclass(frozen=True)

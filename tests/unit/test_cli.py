@@ -264,6 +264,8 @@ def test_inspect_plan_shows_algorithms_and_tiles(spec: Path) -> None:
     (row,) = (line.split() for line in result.stdout.splitlines() if line.startswith("c1 "))
     assert row[1] == "direct"
     assert re.fullmatch(r"\d+x\d+", row[2])
+    wide = CliRunner().invoke(app, ["inspect", "small.yaml", "--plan", "--isa", "scalar"], env={"COLUMNS": "200"})
+    assert "conv2d_3x3s1_c1_o4" in wide.stdout
     data = json.loads(invoke("inspect", "small.yaml", "--plan", "--isa", "avx2", "--json").stdout)
     assert data["isa"] == "avx2"
     assert data["machine"]["peak"] > 0

@@ -14,7 +14,6 @@ OLDEST_OPSET = 6
 STANDARD = ("", "ai.onnx")
 """The names of ONNX's own domain."""
 MAX_NODES = 100_000
-MAX_SHOWN = 12
 
 
 def check_structure(model: onnx.ModelProto, constants: Collection[str], source: Source) -> int:

@@ -188,14 +188,6 @@ class GemmConvKernel(CudaKernel):
         return self.threads * CHUNK_BYTES // ROW_BYTES
 
     @property
-    def pixel_rows(self) -> int:
-        return self.tile.pixels // self.rows_a_pass
-
-    @property
-    def channel_rows(self) -> int:
-        return self.tile.channels // self.rows_a_pass
-
-    @property
     def window(self) -> bool:
         """Whether a pixel is computed from several of the input."""
         return self.kernel != (1, 1)
