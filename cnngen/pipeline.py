@@ -146,7 +146,10 @@ def compile(
         gpu=gpu,
     )
     compiler = find_compiler(kind)
-    tree = sources(plan)
+    from cnngen.backends.text import keeping_templates
+
+    with keeping_templates(cache):
+        tree = sources(plan)
     folder = Path(build_dir) if build_dir is not None else None
     library = build(plan, tree, compiler, folder=folder, use_cache=cache)
     stages = Stages(source_graph, plan)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -20,18 +22,36 @@ RESERVED_NAMES = ("simd", "vector_math", "winograd")
 """Headers that every network for a CPU has: one of its own by that name would replace them."""
 
 
-@functools.cache
+_KEPT: ContextVar[bool] = ContextVar("templates are kept", default=True)
+
+
+@contextmanager
+def keeping_templates(kept: bool) -> Iterator[None]:
+    """Within it, `environment` reads and writes what is kept of templates, or does without."""
+    before = _KEPT.set(kept)
+    try:
+        yield
+    finally:
+        _KEPT.reset(before)
+
+
 def environment(language: str) -> jinja2.Environment:
     """The templates in this folder of `templates/`; they fail on anything that they are not given.
 
-    What Jinja makes of a template is kept in the cache folder: it takes longer than all the rest.
+    What Jinja makes of a template is kept in the cache folder, because it takes longer than all the rest, unless
+    `keeping_templates` says otherwise.
     """
+    return _environment(language, _KEPT.get())
+
+
+@functools.cache
+def _environment(language: str, kept: bool) -> jinja2.Environment:
     import jinja2
 
     from cnngen import resources
     from cnngen.cache import private_folder
 
-    bytecode = private_folder("templates")
+    bytecode = private_folder("templates") if kept else None
     return jinja2.Environment(
         loader=jinja2.FileSystemLoader(resources.templates_folder() / language),
         bytecode_cache=jinja2.FileSystemBytecodeCache(str(bytecode)) if bytecode else None,
