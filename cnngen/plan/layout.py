@@ -15,7 +15,7 @@ from cnngen.plan.steps import K, Step
 
 @dataclass(frozen=True)
 class Room:
-    """A buffer of the arena before its time and offset are known."""
+    """A buffer of the arena before its time and offset are known; spare floats count as channels."""
 
     shape: tuple[int, int, int, int]
     halo: Halo
@@ -124,29 +124,39 @@ class ScratchRooms:
         return replace(self._layout, buffers=tuple(self._rooms))
 
 
-def lay_out(graph: Graph, halo: Callable[[Graph, Node], Halo], *, converted: bool = False) -> Layout:
+def lay_out(
+    graph: Graph,
+    halo: Callable[[Graph, Node], Halo],
+    spare: Callable[[Graph, Node], int] = lambda graph, node: 0,
+    *,
+    converted: bool = False,
+) -> Layout:
     """Decide where every tensor of `graph` lies.
 
-    `halo` says which zero pixels a node reads around its first input. With `converted` the arena holds
-    another type than the caller's arrays: all inputs are staged and all outputs copied.
+    `halo` says which zero pixels a node reads around its first input, `spare` how many floats it wants between the
+    pixels of that input. With `converted` the arena holds another type than the caller's arrays: all inputs are
+    staged and all outputs copied.
     """
     home = _homes(graph)
+    spares: dict[str, int] = {}
     halos: dict[str, Halo] = {}
     for node in graph.nodes:
         if node.inputs:
             root = home[node.inputs[0]]
             old, new = halos.get(root, NO_HALO), halo(graph, node)
             halos[root] = (max(old[0], new[0]), max(old[1], new[1]), max(old[2], new[2]), max(old[3], new[3]))
-    aliases = _aliases(graph, home, halos)
+            spares[root] = max(spares.get(root, 0), spare(graph, node))
+    aliases = _aliases(graph, home, halos, spares)
 
     views: dict[str, View] = {}
     buffers: list[Room] = []
     staged, copied = set(), set()
 
     def in_arena(name: str) -> View:
-        around = halos.get(name, NO_HALO)
-        buffers.append(Room(as_image(graph.types[name]), around))
-        return View.packed("arena", len(buffers) - 1, graph.types[name], around)
+        around, between = halos.get(name, NO_HALO), spares.get(name, 0)
+        n, h, w, c = as_image(graph.types[name])
+        buffers.append(Room((n, h, w, c + between), around))
+        return View.packed("arena", len(buffers) - 1, graph.types[name], around, between)
 
     for index, tensor in enumerate(graph.inputs):
         if converted or any(halos.get(tensor.name, NO_HALO)):
@@ -216,11 +226,11 @@ def _homes(graph: Graph) -> dict[str, str]:
     return home
 
 
-def _aliases(graph: Graph, home: Mapping[str, str], halos: Mapping[str, Halo]) -> set[str]:
+def _aliases(graph: Graph, home: Mapping[str, str], halos: Mapping[str, Halo], spares: Mapping[str, int]) -> set[str]:
     """The nodes that are another view of their input.
 
-    A tensor of another shape must be dense: where its source has a halo, or is a part, or where it needs a halo
-    itself, it is a copy.
+    A tensor of another shape must be dense: where its source has a halo or spare floats, or is a part, or where it
+    needs them itself, it is a copy.
     """
     parts = set(graph.placements)
     aliases: set[str] = set()
@@ -231,7 +241,7 @@ def _aliases(graph: Graph, home: Mapping[str, str], halos: Mapping[str, Halo]) -
             case Flatten() | Reshape():
                 whole = node.inputs[0] not in parts and not _reorders(graph, node)
                 ends = (home[node.inputs[0]], home[node.name])
-                alias = whole and not any(any(halos.get(name, NO_HALO)) for name in ends)
+                alias = whole and not any(any(halos.get(name, NO_HALO)) or spares.get(name) for name in ends)
             case Slice():
                 alias = part_of_channels(graph, node) is not None
                 parts |= {node.name} if alias else set()

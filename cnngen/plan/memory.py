@@ -37,12 +37,13 @@ class View:
     strides: tuple[int, int, int, int]
 
     @staticmethod
-    def packed(space: Space, index: int, tensor: TensorType, halo: Halo = NO_HALO) -> View:
-        """The tensor stored densely, surrounded by `halo`."""
+    def packed(space: Space, index: int, tensor: TensorType, halo: Halo = NO_HALO, spare: int = 0) -> View:
+        """The tensor stored densely, surrounded by `halo`, with so many `spare` floats behind each pixel."""
         shape = as_image(tensor)
-        row = (shape[2] + halo[2] + halo[3]) * shape[3]
+        pixel = shape[3] + spare
+        row = (shape[2] + halo[2] + halo[3]) * pixel
         image = (shape[1] + halo[0] + halo[1]) * row
-        return View(space, index, halo[0] * row + halo[2] * shape[3], shape, (image, row, shape[3], 1))
+        return View(space, index, halo[0] * row + halo[2] * pixel, shape, (image, row, pixel, 1))
 
     @property
     def dense(self) -> bool:

@@ -12,17 +12,17 @@ from functools import partial
 import numpy as np
 import pytest
 
-from cnngen.backends.cpu.halo import halo_of
+from cnngen.backends.cpu.halo import halo_of, spare_of
 from cnngen.backends.cpu.plan import Plan
 from cnngen.backends.cpu.target import ISAS, Target
 from cnngen.ir import Graph, TensorType
-from cnngen.ops import Add, Concat, Conv2D, Dense, Flatten, GlobalPool2D, Identity, Pool2D, Transpose
+from cnngen.ops import Activation, Add, Concat, Conv2D, Dense, Flatten, GlobalPool2D, Identity, Pool2D, Transpose
 from cnngen.passes.elide_concat import elide_concat
 from cnngen.plan.layout import Layout, lay_out
 from cnngen.plan.memory import NO_HALO, View, as_image
 from cnngen.reference import reference
 from tests.graphs import RELU, SAME3, Builder, feed
-from tests.native import native
+from tests.native import RUNNABLE, native
 
 SAME = Conv2D(4, (3, 3), padding=SAME3)
 POINTWISE = Conv2D(4, (1, 1))
@@ -36,11 +36,11 @@ def net(shape: tuple[int, ...] = SHAPE) -> Builder:
     return Builder(shape, weights="integers")
 
 
-def run(graph: Graph) -> Plan:
+def run(graph: Graph, isa: str = "scalar") -> Plan:
     """The plan of `graph`, whose native code gives the reference's tensors bit for bit."""
     x = feed(graph, "integers")
     expected = reference(graph, x, keep=True)
-    with native(graph, "scalar", flags=("-O0",)) as network:
+    with native(graph, isa, flags=("-O0",)) as network:
         results = network(*x.values())
         for name, result in zip(graph.outputs, results if len(graph.outputs) > 1 else [results], strict=True):
             assert np.array_equal(result, expected[name]), name
@@ -174,6 +174,73 @@ def test_a_flatten_of_one_pixel_or_one_channel_is_a_view_in_any_order(shape: tup
     graph = builder.graph(builder.add(Dense(3), flat))
     assert flat in lay_out(graph, HALO).aliases
     run(graph)
+
+
+# Spare floats between pixels
+
+
+@pytest.mark.parametrize(
+    ("op", "channels", "spare"),
+    [
+        (POINTWISE, 1024, 16),
+        (POINTWISE, 2048, 16),
+        (Conv2D(4, (3, 3), padding=SAME3), 3072, 16),
+        (Conv2D(4, (1, 1), (1, 2)), 512, 16),
+        (POINTWISE, 512, 0),
+        (Conv2D(4, (1, 1), (2, 1)), 512, 0),
+        (POINTWISE, 1023, 0),
+        (Pool2D("max", (2, 2), (2, 2)), 1024, 0),
+    ],
+)
+def test_pixels_that_a_convolution_reads_4_kib_apart_get_another_line(op: Conv2D, channels: int, spare: int) -> None:
+    builder = net((1, 3, 4, channels))
+    graph = builder.graph(builder.add(op, "x"))
+    assert spare_of(graph, graph.nodes[0]) == spare
+
+
+def test_a_row_of_one_pixel_needs_no_spare_floats() -> None:
+    builder = net((1, 3, 1, 1024))
+    graph = builder.graph(builder.add(POINTWISE, "x"))
+    assert spare_of(graph, graph.nodes[0]) == 0
+
+
+def wide_read(builder: Builder) -> list[str]:
+    """By convolutions with and without a halo, element by element, as a residual, by a pool and by a copy."""
+    a = builder.add(Conv2D(1024, (1, 1), activation=Activation("relu")), "x", name="wide")
+    b = builder.add(Conv2D(1024, (1, 1), residual=True), "x", a)
+    summed = builder.add(Add(), a, b)
+    pooled = builder.add(Pool2D("max", (2, 2), (2, 2)), summed)
+    return [
+        builder.add(SAME, a),
+        builder.add(Conv2D(4, (1, 1), (2, 2)), a),
+        builder.add(POINTWISE, summed),
+        builder.add(Flatten(), a),
+        builder.add(Flatten("chw"), a),
+        builder.add(POINTWISE, pooled),
+        builder.add(GlobalPool2D("max"), b),
+    ]
+
+
+def wide_of_slices(builder: Builder) -> list[str]:
+    parts = [builder.add(Conv2D(count, (1, 1)), "x") for count in (1000, 24)]
+    joined = builder.add(Concat(), *parts, name="wide")
+    return [builder.add(POINTWISE, joined), builder.add(POINTWISE, parts[1]), builder.add(Flatten(), parts[0])]
+
+
+def wide_under_another_name(builder: Builder) -> list[str]:
+    a = builder.add(Conv2D(1024, (1, 1)), "x", name="wide")
+    same = builder.add(Identity(), a)
+    return [builder.add(POINTWISE, same), builder.add(Flatten(), same), builder.add(GlobalPool2D("max"), a)]
+
+
+@pytest.mark.parametrize("build", [wide_read, wide_of_slices, wide_under_another_name])
+@pytest.mark.parametrize("isa", RUNNABLE)
+def test_every_reader_finds_pixels_with_spare_floats_between(build: Callable[[Builder], list[str]], isa: str) -> None:
+    builder = net((2, 4, 3, 5))
+    plan = run(elide_concat(builder.graph(*build(builder))), isa)
+    n, h, w, c = plan.views["wide"].shape
+    assert plan.views["wide"].strides[2] == 1024 + 16
+    assert (n, h, w, c) == (2, 4, 3, 1024)
 
 
 # Concatenation

@@ -1,4 +1,8 @@
-"""The zero pixels around an image that convolutions on the CPU read, so that they need not look where it ends."""
+"""The room that convolutions on the CPU want in and around their input.
+
+Zero pixels around an image, so that they need not look where it ends, and spare floats between its pixels, where
+these would lie in one set of the cache.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,10 @@ from cnngen.backends.cpu import winograd
 from cnngen.backends.cpu.target import Target
 from cnngen.ir import Graph, Node
 from cnngen.ops import Conv2D, Conv2DTranspose
-from cnngen.plan.memory import NO_HALO, Halo, as_image
+from cnngen.plan.memory import ALIGNMENT, NO_HALO, Halo, as_image
+
+SET_FLOATS = 1024
+"""Addresses 4 KiB apart share a set of L1, which holds 8 or 12 lines: a tile reads more pixels than that in turn."""
 
 
 def halo_of(graph: Graph, node: Node, target: Target) -> Halo:
@@ -27,6 +34,15 @@ def halo_of(graph: Graph, node: Node, target: Target) -> Halo:
     bottom = (rows - 1) * op.stride[0] + op.dilation[0] * (op.kernel[0] - 1) + 1 - top - height
     right = (columns - 1) * op.stride[1] + op.dilation[1] * (op.kernel[1] - 1) + 1 - left - width
     return (top, max(bottom, 0), left, max(right, 0))
+
+
+def spare_of(graph: Graph, node: Node) -> int:
+    """The floats that the kernel of `node`, a convolution, wants between the pixels of its first input."""
+    if not isinstance(node.op, Conv2D):
+        return 0
+    _, _, columns, channels = as_image(graph.input_types(node)[0])
+    step = node.op.stride[1] * channels
+    return ALIGNMENT if columns > 1 and step % SET_FLOATS == 0 else 0
 
 
 def _reach_of_phases(op: Conv2DTranspose, axis: int, size: int, positions: int) -> tuple[int, int]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from cnngen.arithmetic import FLOAT32, Arithmetic
-from cnngen.backends.cpu.halo import halo_of
+from cnngen.backends.cpu.halo import halo_of, spare_of
 from cnngen.backends.cpu.kernels import AnyKernel, HaloKernel, WinogradKernel
 from cnngen.backends.cpu.lower import copy, lower
 from cnngen.backends.cpu.target import Target
@@ -46,7 +46,7 @@ def plan_graph(graph: Graph, target: Target) -> Plan:
     """Plan `graph`, which must be optimised and verified, for `target`."""
     weights = sum(array.nbytes for node in graph.nodes for array in node.weights.values())
     target = replace(target, parameter_bytes=weights)
-    layout = lay_out(graph, lambda graph, node: halo_of(graph, node, target))
+    layout = lay_out(graph, lambda graph, node: halo_of(graph, node, target), spare_of)
     blob, scratch = Blob(layout.constant_floats), ScratchRooms(layout)
     lanes = target.isa.lanes
     steps = lower_graph(
