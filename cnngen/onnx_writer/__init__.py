@@ -129,8 +129,9 @@ class _Builder(AxisEmitter, WindowEmitter):
                 self.activate(op.activation, inputs[0], out)
             case Elementwise():
                 kind = {"maximum": "Max", "minimum": "Min", "power": "Pow"}.get(op.kind, op.kind.capitalize())
-                if len(self.graph.types[out].shape) == 4:
-                    inputs = [self.aligned(name, out) for name in inputs]
+                lay = self.aligned if len(self.graph.types[out].shape) == 4 else self.inside
+                laid = {name: lay(name, out) for name in dict.fromkeys(inputs)}
+                inputs = [laid[name] for name in inputs]
                 result = inputs[0]
                 for position, other in enumerate(inputs[1:]):
                     result = self.emit(kind, [result, other], f"{out}/result{position}")
@@ -149,10 +150,10 @@ class _Builder(AxisEmitter, WindowEmitter):
                 names = [
                     self.constant(f"{out}/{role}", weights[role]) for role in ("gamma", "beta", "mean", "variance")
                 ]
-                result = out if op.activation is None else f"{out}/linear"
-                self.emit("BatchNormalization", [inputs[0], *names], result, epsilon=op.epsilon)
-                if op.activation is not None:
-                    self.activate(op.activation, result, out)
+                source = self.channels_second(inputs[0], out)
+                normal = self.emit("BatchNormalization", [source, *names], f"{out}/linear", epsilon=op.epsilon)
+                rank = len(self.graph.types[out].shape)
+                self.activate(op.activation, self.channels_back(normal, rank, out), out)
             case InstanceNorm() | GroupNorm() | LayerNorm():
                 self.activate(op.activation, self.statistics_norm(op, node), out)
             case LRN():
@@ -218,9 +219,9 @@ class _Builder(AxisEmitter, WindowEmitter):
             case Identity():
                 self.emit("Identity", inputs, out)
             case Softmax():
-                self.emit("Softmax", inputs, out, axis=1)
+                self.emit("Softmax", inputs, out, axis=self.channel_axis(out))
             case LogSoftmax():
-                self.emit("LogSoftmax", inputs, out, axis=1)
+                self.emit("LogSoftmax", inputs, out, axis=self.channel_axis(out))
             case _:
                 assert_never(op)
 

@@ -72,10 +72,11 @@ class AxisEmitter(Emitter):
         beta = np.broadcast_to(node.weights.get("beta", np.zeros(())), affine)
         image = len(shape) == 4
         if isinstance(op, LayerNorm) and (op.axes == "image" or not image):
-            arrays = [a.transpose(2, 0, 1) if len(affine) == 3 else a for a in (gamma, beta)]
+            arrays = [a.transpose(2, 0, 1) if len(affine) == 3 and image else a for a in (gamma, beta)]
             names = [self.constant(f"{out}/{role}", a) for role, a in zip(("gamma", "beta"), arrays, strict=True)]
+            axis = 1 if op.axes == "image" else -1
             return self.emit(
-                "LayerNormalization", [node.inputs[0], *names], f"{out}/normal", axis=1, epsilon=op.epsilon
+                "LayerNormalization", [node.inputs[0], *names], f"{out}/normal", axis=axis, epsilon=op.epsilon
             )
         if isinstance(op, LayerNorm):
             names = [self.constant(f"{out}/gamma", gamma), self.constant(f"{out}/beta", beta)]
@@ -83,14 +84,16 @@ class AxisEmitter(Emitter):
             last = self.emit("LayerNormalization", [last, *names], f"{out}/moved", axis=-1, epsilon=op.epsilon)
             return self.emit("Transpose", [last], f"{out}/normal", perm=TO_NCHW)
         groups = op.groups if isinstance(op, GroupNorm) else shape[-1]
-        back = (0, shape[3], shape[1], shape[2]) if image else (0, shape[1])
-        for name, sizes in (("grouped", (0, groups, -1)), ("whole", back)):
+        whole_shape = (0, shape[-1], *shape[1:-1])
+        for name, sizes in (("grouped", (0, groups, -1)), ("whole", whole_shape)):
             self.initializers.append(numpy_helper.from_array(np.array(sizes, np.int64), f"{out}/{name}_shape"))
-        grouped = self.emit("Reshape", [node.inputs[0], f"{out}/grouped_shape"], f"{out}/grouped")
+        source = self.channels_second(node.inputs[0], out)
+        grouped = self.emit("Reshape", [source, f"{out}/grouped_shape"], f"{out}/grouped")
         one = [self.constant(f"{out}/ones", np.ones(groups)), self.constant(f"{out}/zeros", np.zeros(groups))]
         normal = self.emit("InstanceNormalization", [grouped, *one], f"{out}/by_groups", epsilon=op.epsilon)
         whole = self.emit("Reshape", [normal, f"{out}/whole_shape"], f"{out}/whole")
-        column = (-1, 1, 1) if image else (-1,)
+        column = (-1, *[1] * (len(shape) - 2))
         scale = self.constant(f"{out}/gamma", gamma.reshape(column))
         scaled = self.emit("Mul", [whole, scale], f"{out}/scaled")
-        return self.emit("Add", [scaled, self.constant(f"{out}/beta", beta.reshape(column))], f"{out}/normal")
+        shifted = self.emit("Add", [scaled, self.constant(f"{out}/beta", beta.reshape(column))], f"{out}/normal")
+        return self.channels_back(shifted, len(shape), out)

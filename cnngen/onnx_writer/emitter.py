@@ -44,6 +44,23 @@ class Emitter:
             return name
         return self.emit("Transpose", [name], f"{out}/{name}/as_nhwc", perm=TO_NHWC)
 
+    def channel_axis(self, name: str) -> int:
+        """Where the channels of a tensor are: second in an image, else last."""
+        return 1 if len(self.graph.types[name].shape) == 4 else -1
+
+    def channels_second(self, name: str, out: str) -> str:
+        """A tensor with its channels on axis 1, where ONNX's normalisations look for them."""
+        rank = len(self.graph.types[name].shape)
+        if rank in (2, 4):
+            return name
+        return self.emit("Transpose", [name], f"{out}/channels_second", perm=(0, rank - 1, *range(1, rank - 1)))
+
+    def channels_back(self, name: str, rank: int, out: str) -> str:
+        """A tensor of so many axes with its channels from axis 1 to where they belong."""
+        if rank in (2, 4):
+            return name
+        return self.emit("Transpose", [name], f"{out}/channels_back", perm=(0, *range(2, rank), 1))
+
     def aligned(self, name: str, out: str) -> str:
         """A tensor that arithmetic aligns with the last axes of an image, as an image."""
         shape = self.graph.types[name].shape
@@ -76,8 +93,8 @@ class Emitter:
             case "celu":
                 self.emit("Celu", [x], out, alpha=activation.alpha)
             case "swish":
-                beta = self.constant(f"{out}/beta", np.array(activation.alpha))
-                gate = self.emit("Sigmoid", [self.emit("Mul", [x, beta], f"{out}/scaled")], f"{out}/gate")
+                beta = self.constant(f"{out}/swish_beta", np.array(activation.alpha))
+                gate = self.emit("Sigmoid", [self.emit("Mul", [x, beta], f"{out}/times_beta")], f"{out}/gate")
                 self.emit("Mul", [x, gate], out)
             case "pow" | "square":
                 exponent = 2.0 if activation.function == "square" else activation.alpha

@@ -12,6 +12,7 @@
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -24,6 +25,7 @@ from cnngen.backends.cpu.loader import FFI
 from cnngen.ir import Array, Graph, Node, verify_graph
 from cnngen.network import Network
 from cnngen.ops import LRN, Activate, BatchNorm, Bound, UpsampleBilinear
+from cnngen.ops.statistics_norm import StatisticsNorm
 from cnngen.reference import bound, evaluate
 from cnngen.report.verify_report import Comparison
 from cnngen.verify_integers import activation_of, without_activation
@@ -156,6 +158,8 @@ def other_terms(node: Node, inputs: Sequence[Array]) -> Array | float:
         scale, _ = op.affine(node.weights)
         own = np.abs(np.asarray(node.weights["mean"] * scale)) + np.abs(node.weights["beta"])
         return own + _activation_terms(node, inputs)
+    if isinstance(op, StatisticsNorm):
+        return _norm_terms(op, node, inputs[0]) + _activation_terms(node, inputs)
     if isinstance(op, LRN):
         # It slides the window: squares are added and subtracted again, and what they rounded stays in all later sums.
         x = np.asarray(inputs[0], np.float64)
@@ -167,6 +171,21 @@ def other_terms(node: Node, inputs: Sequence[Array]) -> Array | float:
         # coordinate, and two neighbours differ by at most twice the largest element.
         return float(max(inputs[0].shape[1:3]) * np.abs(inputs[0]).max())
     return _activation_terms(node, inputs)
+
+
+def _norm_terms(op: StatisticsNorm, node: Node, x: Array) -> Array:
+    """It neither takes the rounding of a mean out again, nor squares differences only: the variance is the mean of the
+    squares less the square of the mean. A sum of n terms is off by n roundings of their magnitudes."""
+    sets = op.sets(x.shape)
+    grouped = np.asarray(x, np.float64).reshape(sets.shape)
+    mean = grouped.mean(axis=sets.axes, keepdims=True)
+    squares = np.square(grouped).mean(axis=sets.axes, keepdims=True)
+    whole = grouped.var(axis=sets.axes, keepdims=True) + op.epsilon
+    count = math.prod(sets.shape[axis] for axis in sets.axes)
+    shifted = np.abs(grouped).mean(axis=sets.axes, keepdims=True) / np.sqrt(whole)
+    stretched = np.abs(grouped - mean) / np.sqrt(whole) * squares / whole
+    gamma = np.abs(node.weights.get("gamma", np.ones(())))
+    return np.asarray(count * (shifted + stretched).reshape(x.shape) * gamma)
 
 
 def _activation_terms(node: Node, inputs: Sequence[Array]) -> Array | float:

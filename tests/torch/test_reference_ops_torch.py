@@ -142,17 +142,13 @@ def torch_result(node: Node, inputs: list[Tensor]) -> Tensor:
             return activated(x, op.activation)
         case BatchNorm():
             args = (w["mean"], w["variance"], w["gamma"], w["beta"])
-            if x.ndim == 2:
-                return activated(functional.batch_norm(x, *args, eps=op.epsilon), op.activation)
             return activated(hwc(functional.batch_norm(chw(x), *args, eps=op.epsilon)), op.activation)
         case InstanceNorm():
             y = functional.instance_norm(chw(x), weight=w.get("gamma"), bias=w.get("beta"), eps=op.epsilon)
             return activated(hwc(y), op.activation)
         case GroupNorm():
-            y = functional.group_norm(
-                chw(x) if x.ndim == 4 else x, op.groups, w.get("gamma"), w.get("beta"), op.epsilon
-            )
-            return activated(hwc(y) if x.ndim == 4 else y, op.activation)
+            y = functional.group_norm(chw(x), op.groups, w.get("gamma"), w.get("beta"), op.epsilon)
+            return activated(hwc(y), op.activation)
         case LayerNorm():
             y = functional.layer_norm(x, op.affine_shape(x.shape), w.get("gamma"), w.get("beta"), op.epsilon)
             return activated(y, op.activation)
@@ -173,7 +169,7 @@ def torch_result(node: Node, inputs: list[Tensor]) -> Tensor:
         case Minimum():
             return activated(functools.reduce(torch.minimum, inputs), op.activation)
         case PRelu():
-            return functional.prelu(x, w["alpha"]) if x.ndim == 2 else hwc(functional.prelu(chw(x), w["alpha"]))
+            return hwc(functional.prelu(chw(x), w["alpha"]))
         case Concat():
             return torch.cat(inputs, dim=op.axis)
         case Flatten():
