@@ -56,7 +56,8 @@ def test_any_blocking_gives_the_sums_of_the_reference(
     ahead = panel < 1 << 20
     for name in ("FETCHED_BYTES", "LEAST_TAPS"):
         monkeypatch.setattr(cpu.blocking, name, 0 if ahead else 1 << 30)
-    monkeypatch.setattr(convolution, "STREAMED_BYTES", 0 if ahead else 1 << 30)
+    for name in ("ASKED_BYTES", "STREAMED_BYTES"):
+        monkeypatch.setattr(convolution, name, 0 if ahead else 1 << 30)
     monkeypatch.setattr(convolution, "PREFETCH_TILES", 1000)
     graph = blocks(Activation("relu"))
     kernels = [kernel for kernel in planned(graph, isa, threads).kernels if isinstance(kernel, ConvKernel)]

@@ -15,6 +15,8 @@ from cnngen.errors import PlanError
 
 STREAMED_BYTES = 1 << 20
 """Weights of a layer beyond this are not in L2 when the layer begins."""
+ASKED_BYTES = 1 << 16
+"""Weights of a layer beyond this come from L3 at best when a network runs: its layers push each other out of L2."""
 LEAST_TAPS_APART = 48
 """Steps of a register tile that take much longer than a call."""
 PREFETCH_TILES = 10
@@ -244,10 +246,11 @@ class ConvKernel(Kernel):
 
         Where the weights of a layer come from beyond L2, its few pixels do not hide that: the steps of
         one block ask for the next one, a little each. With several passes it is the next pass of which they do.
+        Groups are often elements of Winograd's tiles, whose weights are read again for every block of tiles.
         """
         tiles = self.chunk * sum(strip.repeat for strip in block.strips)
-        streams = self.parameter_sizes[0] * 4 > STREAMED_BYTES
-        if block.count * self.pass_count == 1 or not 1 < tiles <= PREFETCH_TILES or not streams:
+        far = self.parameter_sizes[0] * 4 > (ASKED_BYTES if self.groups == 1 else STREAMED_BYTES)
+        if block.count * self.pass_count == 1 or not 1 < tiles <= PREFETCH_TILES or not far:
             return 0
         return -(-block.vectors * self.lanes // tiles)
 
