@@ -159,7 +159,7 @@ def lay_out(
         return View.packed("arena", len(buffers) - 1, graph.types[name], around, between)
 
     for index, tensor in enumerate(graph.inputs):
-        if converted or any(halos.get(tensor.name, NO_HALO)):
+        if converted or any(halos.get(tensor.name, NO_HALO)) or spares.get(tensor.name):
             staged.add(tensor.name)
             views[tensor.name] = in_arena(tensor.name)
         else:
@@ -196,7 +196,7 @@ def lay_out(
         if isinstance(node.op, Constant):
             constants[node.name] = replace(View.packed("weights", 0, own), offset=packed)
             packed += aligned(own.elements)
-            if not (converted or any(halos.get(node.name, NO_HALO))):
+            if not (converted or any(halos.get(node.name, NO_HALO)) or spares.get(node.name)):
                 views[node.name] = constants[node.name]
                 continue
         place(node.name)

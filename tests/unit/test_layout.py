@@ -233,6 +233,16 @@ def wide_under_another_name(builder: Builder) -> list[str]:
     return [builder.add(POINTWISE, same), builder.add(Flatten(), same), builder.add(GlobalPool2D("max"), a)]
 
 
+@pytest.mark.parametrize("isa", RUNNABLE)
+def test_an_input_whose_pixels_lie_4_kib_apart_is_staged(isa: str) -> None:
+    builder = net((1, 3, 4, 1024))
+    graph = builder.graph(builder.add(POINTWISE, "x"))
+    layout = lay_out(graph, HALO, spare_of)
+    assert layout.staged == {"x"}
+    assert layout.views["x"].strides[2] == 1024 + 16
+    run(graph, isa)
+
+
 @pytest.mark.parametrize("build", [wide_read, wide_of_slices, wide_under_another_name])
 @pytest.mark.parametrize("isa", RUNNABLE)
 def test_every_reader_finds_pixels_with_spare_floats_between(build: Callable[[Builder], list[str]], isa: str) -> None:
