@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from cnngen import winograd
+from cnngen import winograd, winograd_rows
 from cnngen.ir import Array, Node
 from cnngen.ops import Bound, Conv2D
 from cnngen.ops.base import UNIT_ROUNDOFF
@@ -49,18 +49,27 @@ ROUNDING = {"fp32": lambda array: array, "tf32": round_to_tf32, "fp16": round_to
 class Arithmetic:
     """The formats of one node: its inputs and output as they are `stored`, `factors` and `weights` of its products.
 
-    `tile` is m of Winograd's F(m x m, 3x3) where a convolution is computed by it, else 0.
+    `tile` is m of Winograd's F(m x m, 3x3) where a convolution is computed by it, `rows` that of F(m, r) along the
+    height, else 0.
     """
 
     stored: str = "fp32"
     factors: str = "fp32"
     weights: str = "fp32"
     tile: int = 0
+    rows: int = 0
 
     @property
     def exact(self) -> bool:
         """Whether nothing is rounded that float32 does not round."""
-        return replace(self, tile=0) == FLOAT32
+        return replace(self, tile=0, rows=0) == FLOAT32
+
+    @property
+    def winograd(self) -> str:
+        """What Winograd's algorithm computes the node, if one does."""
+        if self.tile:
+            return f"Winograd's F({self.tile}x{self.tile})"
+        return f"Winograd's F({self.rows}) along the height" if self.rows else ""
 
     @property
     def tensor_cores(self) -> bool:
@@ -98,6 +107,10 @@ class Arithmetic:
         if self.tile and isinstance(node.op, Conv2D) and winograd.applies(node.op):
             weights = {role: np.asarray(array, np.float64) for role, array in rounded.weights.items()}
             found = winograd.bound(node.op, [np.asarray(x, np.float64) for x in factors], weights, self.tile)
+        elif self.rows in winograd_rows.row_tiles(node.op):
+            assert isinstance(node.op, Conv2D)
+            weights = {role: np.asarray(array, np.float64) for role, array in rounded.weights.items()}
+            found = winograd_rows.bound(node.op, [np.asarray(x, np.float64) for x in factors], weights, self.rows)
         else:
             found = bound(rounded, factors)
         return self.of_result(found)

@@ -74,7 +74,7 @@ def compile(
 
     On a CPU: `isa`: `scalar`, `sse4.1`, `avx2`, `avx512` or `native`, the best that this machine has. `threads`:
     default one for small networks, else all cores; results do not depend on it. `numerics`: `fast`, where
-    3x3 convolutions may be computed by Winograd's algorithm, or `reproducible`: plain sums, the same bits on every ISA
+    convolutions may be computed by Winograd's algorithm, or `reproducible`: plain sums, the same bits on every ISA
     with fused multiply-add.
 
     With CUDA: `precision`: `fp32`, or `tf32` or `fp16` on tensor cores, with sums in float32. `architectures`: such

@@ -136,9 +136,9 @@ def _check_layer(
     floats = Comparison.of(tensors[node.name], arithmetic.bound(node, [tensors[name] for name in node.inputs]))
     case = replace(case, inputs=tuple(net.together(node.name, list(case.inputs))))
     native = net.run_layer(node.name, list(case.inputs), weights=blob)
-    if arithmetic.tile:
+    if arithmetic.winograd:
         twin = replace(node, weights=case.weights)
-        case = replace(case, exactness="bound", reason=f"Winograd's F({arithmetic.tile}x{arithmetic.tile}) divides")
+        case = replace(case, exactness="bound", reason=f"{arithmetic.winograd} divides")
         expected = arithmetic.bound(twin, case.inputs)
     else:
         expected = arithmetic.of_result(case.bound(node))
@@ -195,10 +195,8 @@ def _coarsest(net: Verifiable) -> Arithmetic:
     """The arithmetic of the tensor that is rounded most: the whole network is estimated with it."""
     names = [*(node.name for node in net.graph.nodes), *(tensor.name for tensor in net.graph.inputs)]
     found = [net.arithmetic(name) for name in names]
-    return next(
-        (a for a in found if a.tensor_cores),
-        next((a for a in found if not a.exact), max(found, key=lambda a: a.tile, default=FLOAT32)),
-    )
+    transformed = Arithmetic(tile=max(a.tile for a in found), rows=max(a.rows for a in found))
+    return next((a for a in found if a.tensor_cores), next((a for a in found if not a.exact), transformed))
 
 
 def _samples(arithmetic: Arithmetic) -> int:
@@ -215,7 +213,9 @@ def _perturbed_reference(
     last_use = {name: position for position, node in enumerate(graph.nodes) for name in node.inputs}
     constants = {node.name for node in graph.nodes if isinstance(node.op, Constant)}
     for position, node in enumerate(graph.nodes):
-        found = Arithmetic(tile=arithmetic.tile).bound(node, [clean[name] for name in node.inputs])
+        found = Arithmetic(tile=arithmetic.tile, rows=arithmetic.rows).bound(
+            node, [clean[name] for name in node.inputs]
+        )
         clean[node.name] = found.value
         # A product with a constant matrix is compiled as the dense layer or convolution that it is.
         matrix = isinstance(node.op, MatMul) and node.inputs[1] in constants

@@ -129,7 +129,7 @@ ThreadsOption = Annotated[
 BatchOption = Annotated[int, typer.Option("--batch", min=1, help="Images of one run.")]
 NumericsOption = Annotated[
     str,
-    typer.Option("--numerics", help="fast (3x3 by Winograd), or reproducible: the same bits on every FMA ISA."),
+    typer.Option("--numerics", help="fast (some by Winograd), or reproducible: the same bits on every FMA ISA."),
 ]
 StrictOption = Annotated[
     bool, typer.Option("--strict", help="Weights that look wrong (NaN, infinity) are an error, not a warning.")

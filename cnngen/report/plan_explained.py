@@ -17,6 +17,7 @@ from cnngen.backends.cpu.kernels import (
     HaloKernel,
     PlanarConvKernel,
     WinogradKernel,
+    WinogradRowsKernel,
 )
 from cnngen.backends.cpu.plan import Plan
 from cnngen.ir import Node
@@ -96,6 +97,8 @@ def algorithm_of(kernel: object) -> str:
     """What people call the algorithm of a kernel."""
     if isinstance(kernel, WinogradKernel):
         return f"Winograd F({kernel.tile}x{kernel.tile})"
+    if isinstance(kernel, WinogradRowsKernel):
+        return f"Winograd F({kernel.tile},{kernel.taps}) rows"
     names: dict[type, str] = {ConvKernel: "direct", DepthwiseKernel: "depthwise", PlanarConvKernel: "planar"}
     name = type(kernel).__name__.removesuffix("Kernel")
     return names.get(type(kernel), "".join(f" {c.lower()}" if c.isupper() else c for c in name).strip())
@@ -103,7 +106,7 @@ def algorithm_of(kernel: object) -> str:
 
 def _tile(kernel: object) -> str:
     """Pixels by vectors of channels of the register tiles (planar: vectors of pixels by filters)."""
-    if isinstance(kernel, WinogradKernel):
+    if isinstance(kernel, WinogradKernel | WinogradRowsKernel):
         return _tile(kernel.product)
     if isinstance(kernel, ConvKernel):
         tiles = dict.fromkeys(
@@ -114,7 +117,7 @@ def _tile(kernel: object) -> str:
 
 
 def _blocking(kernel: object) -> str:
-    if isinstance(kernel, WinogradKernel):
+    if isinstance(kernel, WinogradKernel | WinogradRowsKernel):
         return f"{kernel.block} of {kernel.count} tiles"
     if isinstance(kernel, ConvKernel):
         blocks = sum(block.count for block in kernel.blocks)
@@ -136,14 +139,14 @@ def _reasons(
     output = as_image(plan.graph.types[node.name])
     ways = list(cost.alternatives(op, source, output, target))
     name = algorithm_of(kernel)
-    chosen = next((way.estimate for way in ways if _name(way.choice) == name), None)
+    chosen = next((way.estimate for way in ways if _name(way.choice, op) == name), None)
     if isinstance(kernel, WinogradKernel):
         chosen = cost.winograd_estimate(
             source, output, target, Choice("winograd", tile=kernel.tile, block=kernel.block)
         )
     elif chosen is None:
         chosen = cost.direct(op, source, output, target, Choice("direct"))
-    others = [(_name(way.choice), way.estimate) for way in ways if _name(way.choice) != name]
+    others = [(_name(way.choice, op), way.estimate) for way in ways if _name(way.choice, op) != name]
     if target.choices.find(op, source, output) is not None:
         return chosen, others, "tuned: the fastest of those measured"
     return chosen, others, "; ".join(_why(plan, op, chosen, others, isinstance(kernel, WinogradKernel)))
@@ -166,7 +169,9 @@ def _why(plan: Plan, op: Conv2D | Dense, chosen: Estimate, others: Others, is_wi
         yield "the only way for this shape"
 
 
-def _name(choice: Choice) -> str:
+def _name(choice: Choice, op: Conv2D | Dense) -> str:
+    if choice.algorithm == "rows" and isinstance(op, Conv2D):
+        return f"Winograd F({choice.tile},{op.kernel[0]}) rows"
     return f"Winograd F({choice.tile}x{choice.tile})" if choice.algorithm == "winograd" else choice.algorithm
 
 

@@ -29,7 +29,7 @@ LEAST_GAIN = 0.03
 """A choice wins only where it saves more than that: below it is noise."""
 LEAST_WINS = 0.8
 """Share of the rounds in which it has to be the faster one."""
-MOST_TRIALS = 8
+MOST_TRIALS = 9
 LARGEST_WEIGHTS = 96 << 20
 """Bytes of a layer that is tuned: larger dense layers wait for memory, whatever their kernel."""
 SLICE_SECONDS = 0.25
@@ -140,7 +140,7 @@ def variants(op: Any, source: Image, output: Image, target: Target) -> Sequence[
     ways = cost.alternatives(op, source, output, target)
     found = [way.choice for way in ways]
     for way in ways[:2]:
-        if way.choice.algorithm == "winograd":
+        if way.choice.algorithm in ("winograd", "rows"):
             blocks = (way.choice.block // 2, 2 * way.choice.block)
             found += [way.choice._replace(block=block) for block in blocks if block]
     if not (isinstance(op, Conv2D) and op.groups > 1):

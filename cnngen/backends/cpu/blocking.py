@@ -51,3 +51,9 @@ def rows_of_unit(rows: int, pixels: int) -> int:
     """Rows of so many pixels that a unit of work computes together."""
     most = max(min(UNIT_PIXELS // pixels, rows), 1)
     return -(-rows // -(-rows // most))
+
+
+def apart(floats: int) -> int:
+    """At least `floats`, on whole cache lines, no multiple of 1 KiB: such rows share few cache sets."""
+    lines = -(-floats // 16) * 16
+    return lines + 16 if lines % 256 == 0 else lines

@@ -14,7 +14,7 @@ from cnngen.errors import PlanError
 if TYPE_CHECKING:
     from cnngen.ops import Conv2D, Dense
 
-Algorithm = Literal["direct", "planar", "depthwise", "winograd"]
+Algorithm = Literal["direct", "planar", "depthwise", "winograd", "rows"]
 Image = tuple[int, int, int, int]
 
 
@@ -22,7 +22,8 @@ class Choice(NamedTuple):
     """How a convolution or dense layer is computed.
 
     `vectors` of output channels and at most `pixels` make a register tile; `row` is how many pixels are tiled as one
-    row. Winograd's F(`tile` x `tile`, 3x3) takes `block` tiles at a time. 0: as the planner thinks best.
+    row. Winograd's F(`tile` x `tile`, 3x3) takes `block` tiles at a time; `rows` is F(`tile`, kernel height) along the
+    height, likewise. 0: as the planner thinks best.
     """
 
     algorithm: Algorithm
@@ -33,7 +34,11 @@ class Choice(NamedTuple):
     block: int = 0
 
     def __str__(self) -> str:
-        name = f"winograd F({self.tile}x{self.tile})" if self.algorithm == "winograd" else self.algorithm
+        sizes = {
+            "winograd": f"winograd F({self.tile}x{self.tile})",
+            "rows": f"winograd F({self.tile}) along the height",
+        }
+        name = sizes.get(self.algorithm, self.algorithm)
         parts = [f"{self.block} tiles at a time"] if self.block else []
         parts += [f"{self.pixels or 'any'}x{self.vectors or 'any'} tile"] if self.pixels or self.vectors else []
         parts += [f"rows of {self.row}"] if self.row else []

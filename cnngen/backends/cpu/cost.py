@@ -21,11 +21,12 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from cnngen import winograd
-from cnngen.backends.cpu import tiling
+from cnngen.backends.cpu import tiling, winograd_rows
 from cnngen.backends.cpu.choices import Choice, Image
 from cnngen.backends.cpu.target import Target
 from cnngen.ir import TensorType
 from cnngen.ops import Conv2D, Dense
+from cnngen.winograd_rows import row_tiles
 
 Limit = Literal["FMA", "transforms", "L2", "L3", "memory"]
 
@@ -35,6 +36,8 @@ BLOCKS = (4, 6, 7, 8, 10, 12, 14, 16, 20, 24, 28, 32, 36, 42, 48, 56, 64)
 """Tiles of a block: multiples of register tiles; beyond them nothing is gained."""
 TRANSFORM_CYCLES = {2: (104.0, 74.0), 4: (480.0, 370.0)}
 """Cycles for a vector of channels of a tile: of the inputs, of the results. Loads and stores count as much as sums."""
+ROW_CYCLES = (40.0, 30.0)
+"""Along the height: for a vector of the inputs of a tile, and for one of its products. Most are loads and stores."""
 HELD = 0.5
 """Share of L2 that what passes between the stages of Winograd's algorithm may take and stay."""
 EXPOSED = 0.8
@@ -43,6 +46,7 @@ SHARE_OF_PEAK = 0.9
 """What a register tile reaches of the peak in the middle of its work."""
 RESULT_CYCLES = 7.0
 """To begin and to store a vector of results of a direct convolution."""
+ROUNDING_MORE = ("winograd", "rows")
 GAIN = 0.9
 """Winograd's algorithm rounds more than a plain sum: it has to save at least a tenth."""
 DEPTHWISE_CYCLES = 2.0
@@ -104,9 +108,9 @@ def alternatives(op: Conv2D | Dense, source: Image, output: Image, target: Targe
 def fastest(op: Conv2D | Dense, source: Image, output: Image, target: Target) -> Alternative:
     """The one to take: Winograd's algorithm only where it saves `GAIN`."""
     found = alternatives(op, source, output, target)
-    if found[0].choice.algorithm != "winograd":
+    if found[0].choice.algorithm not in ROUNDING_MORE:
         return found[0]
-    direct = next(way for way in found if way.choice.algorithm != "winograd")
+    direct = next(way for way in found if way.choice.algorithm not in ROUNDING_MORE)
     # As ranked: for one thread.
     times = [
         sized(op, source, output, replace(target, threads=1), way.choice).estimate.seconds for way in (found[0], direct)
@@ -121,6 +125,8 @@ def _ranked(op: Conv2D | Dense, source: Image, output: Image, target: Target) ->
         found = [Alternative(Choice("depthwise"), depthwise(op, source, output, target))]
     if winograd_applies(op, source, target):
         found += [sized(op, source, output, target, Choice("winograd", tile=tile)) for tile in winograd.TRANSFORMS]
+    if isinstance(op, Conv2D) and not target.reproducible:
+        found += [sized(op, source, output, target, Choice("rows", tile=tile)) for tile in row_tiles(op)]
     return tuple(sorted(found, key=lambda way: way.estimate.seconds))
 
 
@@ -138,6 +144,11 @@ def sized(op: Conv2D | Dense, source: Image, output: Image, target: Target, choi
         ways = [Choice("winograd", tile=choice.tile, block=size) for size in sizes]
         found = [Alternative(way, winograd_estimate(source, output, target, way)) for way in ways]
         return min(found, key=lambda way: way.estimate.seconds)
+    if choice.algorithm == "rows":
+        assert isinstance(op, Conv2D)
+        block = choice.block or winograd_rows.block_of(op, source, output, target, choice.tile)
+        choice = choice._replace(block=block)
+        return Alternative(choice, rows_estimate(op, source, output, target, choice))
     if choice.algorithm == "depthwise":
         assert isinstance(op, Conv2D)
         return Alternative(choice, depthwise(op, source, output, target))
@@ -241,4 +252,34 @@ def winograd_estimate(source: Image, output: Image, target: Target, choice: Choi
     else:
         caches += through
     nearest: Limit = "L2" if stays and images <= machine.l2_bytes else "L3"
+    return Estimate(own * product / clock, own * transforms / clock, caches, memory, nearest)
+
+
+def rows_estimate(op: Conv2D, source: Image, output: Image, target: Target, choice: Choice) -> Estimate:
+    """F(tile, r) along the height on `block` tiles at a time: transforms, sums along the width, what they read."""
+    lanes, registers, machine = target.isa.lanes, target.isa.registers, target.machine
+    clock = machine.cycles_a_second(lanes)
+    width, filters, size = output[2], output[3], choice.tile + op.kernel[0] - 1
+    count = output[0] * -(-output[1] // choice.tile)
+    blocks = count // choice.block
+    own = -(-blocks // target.threads) * choice.block
+    taps = op.kernel[1] * source[3]
+    vectors = -(-filters // lanes)
+    product = size * taps * tiling.tile_channels(filters, width, lanes, registers).cycles / SHARE_OF_PEAK
+    product += RESULT_CYCLES * size * width * vectors
+    inputs, outputs = ROW_CYCLES
+    row = winograd_rows.row_floats(op, source, output)
+    transforms = inputs * -(-row // lanes) + outputs * width * vectors
+    weights = 4.0 * size * taps * filters
+    far = max(weights * target.parameter_bytes / (4.0 * op.kernel[0] * taps * filters), weights)
+    caches = weights / machine.rate_behind(max(far, machine.l2_bytes + 1))
+    memory = caches if far > machine.l3_bytes else 0.0
+    caches -= memory
+    caches += (own // choice.block - 1) * weights / machine.rate_behind(2 * weights)
+    images = 4.0 * (math.prod(source) + math.prod(output)) / target.threads
+    if images > machine.l3_bytes:
+        memory += images / machine.rate_behind(images)
+    else:
+        caches += images / machine.rate_behind(images)
+    nearest: Limit = "L2" if 2 * weights <= machine.l2_bytes and images <= machine.l2_bytes else "L3"
     return Estimate(own * product / clock, own * transforms / clock, caches, memory, nearest)

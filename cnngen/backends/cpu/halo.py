@@ -6,7 +6,7 @@ these would lie in one set of the cache.
 
 from __future__ import annotations
 
-from cnngen.backends.cpu import winograd
+from cnngen.backends.cpu import winograd, winograd_rows
 from cnngen.backends.cpu.target import Target
 from cnngen.ir import Graph, Node
 from cnngen.ops import Conv2D, Conv2DTranspose
@@ -30,6 +30,9 @@ def halo_of(graph: Graph, node: Node, target: Target) -> Halo:
     choice = winograd.choose(op, as_image(source), as_image(graph.types[node.name]), target)
     if choice:
         return winograd.halo(op, as_image(source), as_image(graph.types[node.name]), choice)
+    rows_choice = winograd_rows.choose(op, as_image(source), as_image(graph.types[node.name]), target)
+    if rows_choice:
+        return winograd_rows.halo(op, as_image(source), as_image(graph.types[node.name]), rows_choice)
     top, _, left, _ = op.padding
     bottom = (rows - 1) * op.stride[0] + op.dilation[0] * (op.kernel[0] - 1) + 1 - top - height
     right = (columns - 1) * op.stride[1] + op.dilation[1] * (op.kernel[1] - 1) + 1 - left - width

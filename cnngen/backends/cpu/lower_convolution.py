@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from cnngen.backends.cpu import blocking, tiling, winograd
+from cnngen.backends.cpu import blocking, tiling, winograd, winograd_rows
 from cnngen.backends.cpu.choices import Choice
 from cnngen.backends.cpu.kernels import (
     AnyKernel,
@@ -81,13 +81,32 @@ def merge_loops(loops: Sequence[Loop]) -> tuple[Loop, ...]:
 def convolution(
     op: Conv2D, reads: tuple[View, ...], write: View, target: Target, scratch: Scratch
 ) -> Lowered[AnyKernel]:
-    """A convolution in one kernel: Winograd's, depthwise, planar or direct."""
+    """A convolution in one kernel: Winograd's, in both directions or along the height, depthwise, planar or direct."""
     source = reads[0]
     choice = winograd.choose(op, source.shape, write.shape, target)
     if choice and source.strides[3] == write.strides[3] == 1:
         kernel = winograd.kernel(op, source, write, reads[1] if op.residual else None, choice, target)
         begin = (_with_padding(op, source), *reads[1:])
         return Lowered(kernel, begin, write, scratch=scratch(target.threads * kernel.scratch_floats))
+    along = winograd_rows.choose(op, source.shape, write.shape, target)
+    if along and winograd_rows.fits(source, write):
+
+        def product(size: int, block: int, in_row: int, out_row: int) -> ConvKernel:
+            axes = [
+                Axis(block, in_row, out_row),
+                Axis(write.shape[2], op.stride[1] * source.shape[3], out_row // write.shape[2]),
+            ]
+            loops = merge_loops(
+                [Loop(op.kernel[1], op.dilation[1] * source.shape[3], "kx"), Loop(source.shape[3], 1, "c")]
+            )
+            return _tiled(
+                "product", axes, size, source.shape[3], op.filters, 1, loops,
+                False, False, Epilogue(), replace(target, threads=1), along,
+            )  # fmt: skip
+
+        rows = winograd_rows.kernel(op, source, write, reads[1] if op.residual else None, along, target, product)
+        begin = (_with_padding(op, source), *reads[1:])
+        return Lowered(rows, begin, write, scratch=scratch(target.threads * rows.scratch_floats))
     name = "x".join(map(str, op.kernel)) + "s" + "x".join(map(str, sorted(set(op.stride))))
     chosen = target.choices.find(op, source.shape, write.shape)
     return windowed(op, f"conv2d_{name}", reads, write, target, chosen)

@@ -34,12 +34,14 @@ from cnngen.backends.cpu.kernels import (
     StridedCopyKernel,
     UpsampleKernel,
     WinogradKernel,
+    WinogradRowsKernel,
 )
 from cnngen.backends.cpu.plan import Plan
 from cnngen.backends.packing import PIECE, bias_of, pack_plan, put
 from cnngen.ir import Array, Graph, Node
 from cnngen.ops import BatchNorm, PRelu
 from cnngen.winograd import transform_filters
+from cnngen.winograd_rows import transform_rows
 
 
 def pack(plan: Plan, graph: Graph | None = None) -> Array:
@@ -54,6 +56,8 @@ def pack_kernel(kernel: AnyKernel, node: Node) -> list[Array]:
             return _pack_conv(kernel, node)
         case WinogradKernel():
             return _pack_winograd(kernel, node)
+        case WinogradRowsKernel():
+            return _pack_rows(kernel, node)
         case PlanarConvKernel():
             weight = node.weights["weight"].reshape(len(kernel.taps), kernel.filters)
             parts = [weight[:, first : first + count].reshape(-1) for first, count in kernel.passes]
@@ -117,6 +121,13 @@ def _pack_winograd(kernel: WinogradKernel, node: Node) -> list[Array]:
     for first in range(0, kernel.channels, rows):
         transformed = transform_filters(filters[:, :, first : first + rows], kernel.tile)
         weight[first : first + rows] = transformed.reshape(elements, -1, filters.shape[3]).transpose(1, 0, 2)
+    product = replace(node, weights={"weight": weight})
+    return [*_pack_conv(kernel.product, product), *(_to_vectors(bias, kernel.lanes) for bias in bias_of(node))]
+
+
+def _pack_rows(kernel: WinogradRowsKernel, node: Node) -> list[Array]:
+    """The filters transformed along the height, rounded once: a group for each transformed row. The bias in vectors."""
+    weight = np.ascontiguousarray(transform_rows(node.weights["weight"], kernel.tile).transpose(1, 2, 0, 3), np.float32)
     product = replace(node, weights={"weight": weight})
     return [*_pack_conv(kernel.product, product), *(_to_vectors(bias, kernel.lanes) for bias in bias_of(node))]
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from cnngen.arithmetic import FLOAT32, Arithmetic
 from cnngen.backends.cpu.halo import halo_of, spare_of
-from cnngen.backends.cpu.kernels import AnyKernel, HaloKernel, WinogradKernel
+from cnngen.backends.cpu.kernels import AnyKernel, HaloKernel, WinogradKernel, WinogradRowsKernel
 from cnngen.backends.cpu.lower import copy, lower
 from cnngen.backends.cpu.target import Target
 from cnngen.errors import PlanError
@@ -37,9 +37,12 @@ class Plan(NetworkPlan[AnyKernel]):
         return self.target.name.replace("-", "_").replace(".", "")
 
     def arithmetic(self, node: str) -> Arithmetic:
-        calls = [call for number in self.steps_of(node) for call in self.steps[number].calls]
-        tiles = [call.kernel.tile for call in calls if isinstance(call.kernel, WinogradKernel)]
-        return Arithmetic(tile=tiles[0]) if tiles else FLOAT32
+        for kernel in (call.kernel for number in self.steps_of(node) for call in self.steps[number].calls):
+            if isinstance(kernel, WinogradKernel):
+                return Arithmetic(tile=kernel.tile)
+            if isinstance(kernel, WinogradRowsKernel):
+                return Arithmetic(rows=kernel.tile)
+        return FLOAT32
 
 
 def plan_graph(graph: Graph, target: Target) -> Plan:

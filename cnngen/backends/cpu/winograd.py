@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 from cnngen import winograd
 from cnngen.backends.cpu import cost, tiling
+from cnngen.backends.cpu.blocking import apart
 from cnngen.backends.cpu.choices import Image
 from cnngen.backends.cpu.cost import tiles_of
 from cnngen.backends.cpu.kernels import Axis, ConvKernel, Epilogue, Loop, Pixel, WinogradKernel, even_strips
@@ -107,10 +108,4 @@ def product_kernel(choice: Choice, channels: int, filters: int, target: Target) 
     )
 
 
-def apart(floats: int) -> int:
-    """At least `floats`, on whole cache lines, no multiple of 1 KiB: such rows share few cache sets."""
-    lines = -(-floats // 16) * 16
-    return lines + 16 if lines % 256 == 0 else lines
-
-
-__all__ = ["Choice", "choose", "halo", "kernel", "tiles_of"]
+__all__ = ["Choice", "apart", "choose", "halo", "kernel", "tiles_of"]

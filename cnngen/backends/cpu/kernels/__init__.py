@@ -23,12 +23,14 @@ from cnngen.backends.cpu.kernels.resize import ResizeKernel
 from cnngen.backends.cpu.kernels.special_convolution import DepthwiseKernel, PlanarConvKernel
 from cnngen.backends.cpu.kernels.statistics_norm import ChannelNormKernel, ImageNormKernel
 from cnngen.backends.cpu.kernels.winograd import WinogradKernel
+from cnngen.backends.cpu.kernels.winograd_rows import WinogradRowsKernel
 
 AnyKernel = (
     ConvKernel
     | PlanarConvKernel
     | DepthwiseKernel
     | WinogradKernel
+    | WinogradRowsKernel
     | PoolKernel
     | ElementwiseKernel
     | ReduceKernel
@@ -85,6 +87,7 @@ __all__ = [
     "Tile",
     "UpsampleKernel",
     "WinogradKernel",
+    "WinogradRowsKernel",
     "even_strips",
     "verify_strips",
 ]

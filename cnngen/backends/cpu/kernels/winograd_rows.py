@@ -1,0 +1,125 @@
+"""Winograd's convolution along the height: transforms of rows around sums along the width."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from cnngen.backends.cpu.kernels.base import Epilogue, Kernel, Strides
+from cnngen.backends.cpu.kernels.convolution import ConvKernel
+from cnngen.errors import PlanError
+from cnngen.winograd_rows import ROW_TRANSFORMS
+
+
+@dataclass(frozen=True)
+class WinogradRowsKernel(Kernel):
+    """F(`tile`, `taps`) along the height for an output of `shape` (n, h, w, filters).
+
+    `tile` rows of results come from `tile` + `taps` - 1 rows of the input, transformed as `row` floats each, whatever
+    pixels and channels they are. `product` has one group for each transformed row and sums along the width; its rows
+    are those of `block` tiles. Each of `threads` has scratch memory of its own for a block.
+    """
+
+    template: ClassVar[str] = "winograd_rows.c.j2"
+    tile: int
+    taps: int
+    shape: tuple[int, int, int, int]
+    row: int
+    in_strides: Strides
+    out_strides: Strides
+    residual_strides: Strides | None
+    product: ConvKernel
+    block: int
+    threads: int
+    has_bias: bool
+    epilogue: Epilogue
+
+    @property
+    def label(self) -> str:
+        _, height, width, filters = self.shape
+        extras = ("_res" if self.has_residual else "") + self.epilogue.suffix
+        return f"winograd_{self.tile}rows{self.taps}_r{self.row}_o{filters}_{height}x{width}_b{self.block}{extras}"
+
+    @property
+    def title(self) -> str:
+        """What the kernel computes, for people."""
+        images, height, width, filters = self.shape
+        whole = f"{height}x{width}" + (f" in {images} images" if images > 1 else "")
+        at_once = f"; {self.block} tiles at a time" if self.block > 1 else ""
+        return (
+            f"Winograd's convolution F({self.tile}, {self.taps}) along the height: rows of {self.row} floats, "
+            f"{filters} output channels, {whole}{at_once}."
+        )
+
+    @property
+    def has_residual(self) -> bool:
+        return self.residual_strides is not None
+
+    @property
+    def size(self) -> int:
+        """Rows of the input that a tile sees, and products that make its results."""
+        return self.tile + self.taps - 1
+
+    @property
+    def tiles(self) -> int:
+        """Tiles of an image."""
+        return -(-self.shape[1] // self.tile)
+
+    @property
+    def count(self) -> int:
+        """Tiles of all images."""
+        return self.shape[0] * self.tiles
+
+    @property
+    def blocks(self) -> int:
+        """Units of work."""
+        return self.count // self.block
+
+    @property
+    def rest(self) -> int:
+        """Rows of results of an image's last tile where that is not whole, else 0."""
+        return self.shape[1] % self.tile
+
+    @property
+    def in_row(self) -> int:
+        """From a transformed row of one tile to that of the next."""
+        return self.product.group_step // self.block
+
+    @property
+    def out_row(self) -> int:
+        """From the products of one tile to those of the next."""
+        return self.product.group_output // self.block
+
+    @property
+    def out_pixel(self) -> int:
+        """From the products of one pixel to those of the next."""
+        return self.out_row // self.shape[2]
+
+    @property
+    def in_floats(self) -> int:
+        """Scratch memory for the transformed rows of a block."""
+        return self.size * self.product.group_step
+
+    @property
+    def scratch_floats(self) -> int:
+        """Scratch memory of one thread."""
+        return self.in_floats + self.size * self.product.group_output
+
+    @property
+    def parameter_sizes(self) -> tuple[int, ...]:
+        biases = -(-self.shape[3] // self.lanes) * self.lanes
+        return (*self.product.parameter_sizes, *([biases] if self.has_bias else []))
+
+    def verify(self) -> None:
+        self.product.verify()
+        if (self.tile, self.taps) not in ROW_TRANSFORMS:
+            raise PlanError(f"there is no F({self.tile}, {self.taps})")
+        if self.blocks * self.block != self.count:
+            raise PlanError(f"blocks of {self.block} do not cover {self.count} tiles exactly once")
+        if (
+            self.product.groups != self.size
+            or self.product.rows * len(self.product.pixels) != self.block * self.shape[2]
+        ):
+            raise PlanError(f"{self.product.groups} products of {self.product.rows} rows for {self.block} tiles")
+        if self.in_strides[3] != 1 or self.out_strides[3] != 1:
+            raise PlanError("the channels of a transformed image do not lie side by side")
