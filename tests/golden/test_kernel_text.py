@@ -79,6 +79,7 @@ CASES: dict[str, tuple[str, str, Callable[[], Graph]]] = {
     "conv2d_grouped": ("avx2", "conv2d", layer(Conv2D(12, (3, 3), groups=2), 1, 6, 7, 8)),
     "conv2d_crossing_lines": ("avx2", "conv2d", layer(Conv2D(16, (3, 3), padding=SAME3), 1, 7, 7, 8)),
     "conv2d_1x1": ("avx512", "conv2d", layer(Conv2D(64, (1, 1)), 1, 4, 14, 32)),
+    "conv2d_1x1_half_vector": ("avx512", "conv2d", layer(Conv2D(24, (1, 1), activation=FUSED), 1, 2, 5, 16)),
     "conv2d_planar": ("avx512", "conv2d", layer(Conv2D(3, (5, 5), activation=FUSED), 1, 12, 24, 1)),
     "conv2d_depthwise_stride_2": ("avx2", "dwconv2d", layer(Conv2D(12, (3, 3), (2, 2), SAME3, groups=12), 1, 9, 9, 12)),
     "conv2d_transpose": ("avx2", "conv2dt", layer(Conv2DTranspose(20, (2, 2), (2, 2), activation=FUSED), 1, 5, 6, 8)),

@@ -94,6 +94,13 @@ def test_the_model_is_bounded_by_what_it_models(pixels: int, vectors: int) -> No
     assert cycles <= tile_cycles(pixels, vectors + 1)
 
 
+@pytest.mark.parametrize(("channels", "vectors"), [(24, 1.5), (40, 2.5), (41, 3), (1000, 62.5)])
+def test_half_a_vector_counts_as_half(channels: int, vectors: float) -> None:
+    """With AVX-512: 24 channels of 28 pixels take the multiply-adds of 42 vectors."""
+    assert tile_channels(channels, 28, 16, 32).cycles == pytest.approx(28 * vectors / 2, rel=0.15)
+    assert tile_channels(channels, 28, 16, 32).cycles >= 28 * vectors / 2
+
+
 def test_no_register_count_is_too_small_for_one_pixel() -> None:
     assert max_pixels(8, 16) == 1
     assert max_pixels(8, 1) == 1

@@ -37,6 +37,8 @@ from tests.native import WARNINGS, c_library, cc, target
 SIMD = resources.templates_folder() / "c" / "simd"
 HEADERS = (*(isa.header for isa in ISAS.values()), "emulated.h")
 VOCABULARIES = (*host_isas(), "sse4.1-emulated", "avx2-emulated", "avx512-emulated")
+HALVES = {"h_zero", "h_set1", "h_load", "h_store", "h_fma", "h_of", "h_widened"}
+"""Of vectors of 16 lanes: with a test of their own below."""
 HELPERS = {"v_mask_n", "v_float_of", "v_bits_of"}
 """What some headers need for themselves; no template may use them."""
 
@@ -111,6 +113,16 @@ PREAMBLE = """#include <stddef.h>
 #include "vector_math.h"
 int lanes(void);
 int lanes(void) { return V_LANES; }
+#if V_LANES == 16
+/* half a vector of a[0] b + c, rounded once and twice */
+void halves(const float *a, const float *b, const float *c, float *once, float *twice);
+void halves(const float *a, const float *b, const float *c, float *once, float *twice)
+{
+    const h_t product = h_fma(h_set1(a[0]), h_load(b), h_zero());
+    h_store(once, h_fma(h_of(v_set1(a[0])), h_load(b), h_of(v_load(c))));
+    v_store_n(twice, v_add(h_widened(product), v_load_n(c, 8)), 8);
+}
+#endif
 void v_reduce_max_(const float *a, float *r, ptrdiff_t n);
 void v_reduce_max_(const float *a, float *r, ptrdiff_t n)
 {
@@ -217,6 +229,13 @@ def test_templates_use_nothing_but_the_vocabulary() -> None:
     for template in sorted((SIMD.parent).glob("*.j2")):
         used = set(re.findall(r"\bv_[a-z]\w*", template.read_text()))
         assert used <= allowed, template.name
+        assert set(re.findall(r"\bh_[a-z]\w*", template.read_text())) <= HALVES, template.name
+
+
+def test_halves_are_those_of_vectors_of_sixteen_lanes() -> None:
+    for header in HEADERS:
+        found = set(re.findall(r"static inline \w+ (h_\w+)\(", (SIMD / header).read_text()))
+        assert found == (HALVES if header in ("avx512.h", "emulated.h") else set()), header
 
 
 def test_lanes_and_headers_are_those_of_the_target(vocabulary: Vocabulary) -> None:
@@ -273,6 +292,25 @@ def test_multiply_add_of_infinities_and_nan(vocabulary: Vocabulary) -> None:
     a, b, c = (x.ravel() for x in np.meshgrid(few, few, few))
     with np.errstate(all="ignore"):
         assert_same_bits(vocabulary("v_fma", a, b, c), a * b + c)
+
+
+def test_halves(vocabulary: Vocabulary) -> None:
+    """The first eight lanes of what whole vectors give, and nothing beyond them."""
+    if vocabulary.lanes != 16:
+        assert not hasattr(vocabulary.library, "halves")
+        return
+    pointer = ctypes.POINTER(ctypes.c_float)
+    operands, once, twice = multiply_add_samples()
+    a, b, c = operands
+    for first in range(0, len(a) - 15, 8):
+        results = np.full((2, 16), 7, np.float32)
+        arrays = [np.full(16, a[first], np.float32), b[first : first + 16].copy(), c[first : first + 16].copy()]
+        vocabulary.library.halves(*(x.ctypes.data_as(pointer) for x in (*arrays, *results)))
+        lanes = slice(first, first + 8)
+        same = a[lanes] == a[first]
+        assert_same_bits(results[0, :8][same] + np.float32(0), once[lanes][same] + np.float32(0))
+        assert_same_bits(results[1, :8][same] + np.float32(0), twice[lanes][same] + np.float32(0))
+        assert np.all(results[:, 8:] == 7)
 
 
 def test_select(vocabulary: Vocabulary) -> None:

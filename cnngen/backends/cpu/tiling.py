@@ -12,6 +12,7 @@ import functools
 from dataclasses import dataclass
 
 from cnngen.backends.cpu.kernels import ChannelBlocks, Strip
+from cnngen.backends.cpu.kernels.convolution import halved
 from cnngen.backends.cpu.machine import FMA_UNITS
 
 FMA_LATENCY = 4.5
@@ -25,8 +26,8 @@ STREAMS = 6
 """Of weights from memory: 25 GB/s with one core, where a single stream gave 18."""
 
 
-def tile_cycles(pixels: int, vectors: int) -> float:
-    """Cycles of one reduction step."""
+def tile_cycles(pixels: int, vectors: float) -> float:
+    """Cycles of one reduction step; half a vector counts as half."""
     arithmetic = max(pixels * vectors / FMA_UNITS, FMA_LATENCY)
     return max(arithmetic, (pixels + vectors) / LOAD_PORTS, vectors)
 
@@ -45,13 +46,16 @@ class Tiling:
 
 
 @functools.cache
-def tile_row(columns: int, vectors: int, registers: int, reserved: int = 0, pixels: int = 0) -> Tiling:
+def tile_row(
+    columns: int, vectors: int, registers: int, reserved: int = 0, pixels: int = 0, half: bool = False
+) -> Tiling:
     """The cheapest cover of `columns` pixels by at most two tile heights.
 
     Of equally cheap ones the one with the fewest tiles: each tile reads the weights again. `reserved`
     registers hold something else. With `pixels` the first height is given, or what fits,
-    and only the rest is tiled otherwise.
+    and only the rest is tiled otherwise. Of the last vector only `half` may be computed.
     """
+    counted = vectors - 0.5 if half else vectors
     limit = min(max_pixels(vectors, registers - reserved), columns)
     best, fewest = None, 0
     for main in [min(pixels, limit)] if pixels else range(limit, 0, -1):
@@ -60,8 +64,8 @@ def tile_row(columns: int, vectors: int, registers: int, reserved: int = 0, pixe
             rest = columns - repeat * main
             options = [(0, 0)] if rest == 0 else [(p, rest // p) for p in range(1, limit + 1) if rest % p == 0]
             for height, count in options:
-                cycles = repeat * tile_cycles(main, vectors)
-                cycles += count * tile_cycles(height, vectors) if count else 0.0
+                cycles = repeat * tile_cycles(main, counted)
+                cycles += count * tile_cycles(height, counted) if count else 0.0
                 tiles = repeat + count
                 if best is None or cycles < best.cycles - 1e-9 or (cycles < best.cycles + 1e-9 and tiles < fewest):
                     strips = [Strip(0, main, repeat), Strip(repeat * main, height, count)]
@@ -107,7 +111,7 @@ def tile_channels(
             blocks.append(ChannelBlocks(0, full, vectors, 0, row.strips))
             cycles += -(-full * rows // threads) * row.cycles
         if rest:
-            row = tile_row(columns, rest, registers, 0, pixels)
+            row = tile_row(columns, rest, registers, 0, pixels, halved(tail, lanes))
             blocks.append(ChannelBlocks(full * vectors * lanes, 1, rest, tail, row.strips))
             cycles += -(-rows // threads) * row.cycles
         # A wider block reads the input less often: it wins where the model sees no difference.

@@ -72,6 +72,28 @@ static inline v_t v_fma(v_t a, v_t b, v_t c)
 #else
 static inline v_t v_fma(v_t a, v_t b, v_t c) { V_EACH(fmaf(a[i], b[i], c[i])); }
 #endif
+#if V_LANES == 16
+/* The first half of a vector. */
+typedef float h_t __attribute__((vector_size(2 * V_LANES)));
+static inline h_t h_zero(void) { return (h_t){0}; }
+static inline h_t h_set1(float x) { return x - h_zero(); }
+static inline h_t h_load(const float *p)
+{
+    h_t r;
+    memcpy(&r, p, sizeof r);
+    return r;
+}
+static inline void h_store(float *p, h_t a) { memcpy(p, &a, sizeof a); }
+static inline h_t h_of(v_t a) { return h_load((const float *)&a); }
+/* a vector whose second half holds anything */
+static inline v_t h_widened(h_t a)
+{
+    v_t r = v_zero();
+    h_store((float *)&r, a);
+    return r;
+}
+static inline h_t h_fma(h_t a, h_t b, h_t c) { return h_of(v_fma(h_widened(a), h_widened(b), h_widened(c))); }
+#endif
 /* the larger (smaller) one; b where either is NaN or both are equal */
 static inline v_t v_max(v_t a, v_t b) { return V_PICK(a > b, a, b); }
 static inline v_t v_min(v_t a, v_t b) { return V_PICK(a < b, a, b); }

@@ -20,24 +20,15 @@ static NEVER_INLINE void conv2d_3x3s1_c8_o20_p81_t3x3v4_res_relu__avx2_3x3t4(con
             weight += 24;
         }
     }
-    a0_0 = v_add(a0_0, v_load(residual));
-    v_store(out, act_relu(a0_0));
-    a0_1 = v_add(a0_1, v_load(residual + 8));
-    v_store(out + 8, act_relu(a0_1));
-    a0_2 = v_add(a0_2, v_load_n(residual + 16, 4));
-    v_store_n(out + 16, act_relu(a0_2), 4);
-    a1_0 = v_add(a1_0, v_load(residual + 20));
-    v_store(out + 20, act_relu(a1_0));
-    a1_1 = v_add(a1_1, v_load(residual + 28));
-    v_store(out + 28, act_relu(a1_1));
-    a1_2 = v_add(a1_2, v_load_n(residual + 36, 4));
-    v_store_n(out + 36, act_relu(a1_2), 4);
-    a2_0 = v_add(a2_0, v_load(residual + 40));
-    v_store(out + 40, act_relu(a2_0));
-    a2_1 = v_add(a2_1, v_load(residual + 48));
-    v_store(out + 48, act_relu(a2_1));
-    a2_2 = v_add(a2_2, v_load_n(residual + 56, 4));
-    v_store_n(out + 56, act_relu(a2_2), 4);
+    v_store(out, act_relu(v_add(a0_0, v_load(residual))));
+    v_store(out + 8, act_relu(v_add(a0_1, v_load(residual + 8))));
+    v_store_n(out + 16, act_relu(v_add(a0_2, v_load_n(residual + 16, 4))), 4);
+    v_store(out + 20, act_relu(v_add(a1_0, v_load(residual + 20))));
+    v_store(out + 28, act_relu(v_add(a1_1, v_load(residual + 28))));
+    v_store_n(out + 36, act_relu(v_add(a1_2, v_load_n(residual + 36, 4))), 4);
+    v_store(out + 40, act_relu(v_add(a2_0, v_load(residual + 40))));
+    v_store(out + 48, act_relu(v_add(a2_1, v_load(residual + 48))));
+    v_store_n(out + 56, act_relu(v_add(a2_2, v_load_n(residual + 56, 4))), 4);
 }
 
 static void conv2d_3x3s1_c8_o20_p81_t3x3v4_res_relu__avx2(const float *in, const float *residual, const float *weights,

@@ -17,6 +17,8 @@ STREAMED_BYTES = 1 << 20
 """Weights of a layer beyond this are not in L2 when the layer begins."""
 ASKED_BYTES = 1 << 16
 """Weights of a layer beyond this come from L3 at best when a network runs: its layers push each other out of L2."""
+HALVED_LANES = 16
+"""Of vectors that some processors compute in two steps."""
 LEAST_TAPS_APART = 48
 """Steps of a register tile that take much longer than a call."""
 PREFETCH_TILES = 10
@@ -57,6 +59,8 @@ class Tile:
     tail: int
     ahead: int
     streams: int = 1
+    halved: bool = False
+    """Whether only the first half of the last vector is computed."""
 
 
 @dataclass(frozen=True)
@@ -196,7 +200,8 @@ class ConvKernel(Kernel):
     def _tile_at(self, first: int, count: int, block: ChannelBlocks) -> Tile:
         pixels = self.pixels[first : first + count]
         places = tuple(pixel.behind(pixels[0]) for pixel in pixels)
-        return Tile(places, block.vectors, block.tail, self.ahead(block), block.streams)
+        half = halved(block.tail, self.lanes)
+        return Tile(places, block.vectors, block.tail, self.ahead(block), block.streams, half)
 
     @functools.cached_property
     def tiles(self) -> dict[Tile, TileFunction]:
@@ -334,6 +339,11 @@ class ConvKernel(Kernel):
                 raise PlanError(f"tile {t} of {strip} is not where the steps lead")
             if self._tile_at(first, strip.pixels, block) != self.tile(block, strip):
                 raise PlanError(f"tile {t} of {strip} has another shape")
+
+
+def halved(tail: int, lanes: int) -> bool:
+    """Whether `tail` channels are computed in half a vector: AVX-512 has the means (h_t of simd.h)."""
+    return lanes == HALVED_LANES and 0 < tail <= lanes // 2
 
 
 def even_strips(strips: tuple[Strip, ...], pixels: Sequence[Pixel]) -> tuple[Strip, ...]:
