@@ -49,26 +49,26 @@ ROUNDING = {"fp32": lambda array: array, "tf32": round_to_tf32, "fp16": round_to
 class Arithmetic:
     """The formats of one node: its inputs and output as they are `stored`, `factors` and `weights` of its products.
 
-    `tile` is m of Winograd's F(m x m, 3x3) where a convolution is computed by it, `rows` that of F(m, r) along the
-    height, else 0.
+    Where a convolution is computed by Winograd's algorithm, it is in tiles of `tile` results (rows and columns), or in
+    the largest possible ones within that; `rows` is m of F(m, r) where it is along the height, else 0.
     """
 
     stored: str = "fp32"
     factors: str = "fp32"
     weights: str = "fp32"
-    tile: int = 0
+    tile: winograd.Tile | None = None
     rows: int = 0
 
     @property
     def exact(self) -> bool:
         """Whether nothing is rounded that float32 does not round."""
-        return replace(self, tile=0, rows=0) == FLOAT32
+        return replace(self, tile=None, rows=0) == FLOAT32
 
     @property
     def winograd(self) -> str:
         """What Winograd's algorithm computes the node, if one does."""
         if self.tile:
-            return f"Winograd's F({self.tile}x{self.tile})"
+            return f"Winograd's F({self.tile[0]}x{self.tile[1]})"
         return f"Winograd's F({self.rows}) along the height" if self.rows else ""
 
     @property
@@ -104,9 +104,11 @@ class Arithmetic:
     def bound(self, node: Node, inputs: Sequence[Array]) -> Bound:
         """The value of `node` on `inputs` (as the caller has them), with what a correct kernel may be off."""
         rounded, factors = self.round_weights(node), self.round_inputs(inputs)
-        if self.tile and isinstance(node.op, Conv2D) and winograd.applies(node.op):
+        if self.tile and winograd.applies(node.op):
             weights = {role: np.asarray(array, np.float64) for role, array in rounded.weights.items()}
-            found = winograd.bound(node.op, [np.asarray(x, np.float64) for x in factors], weights, self.tile)
+            found = winograd.bound(
+                node.op, [np.asarray(x, np.float64) for x in factors], weights, winograd.within(node.op, self.tile)
+            )
         elif self.rows in winograd_rows.row_tiles(node.op):
             assert isinstance(node.op, Conv2D)
             weights = {role: np.asarray(array, np.float64) for role, array in rounded.weights.items()}

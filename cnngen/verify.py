@@ -195,7 +195,8 @@ def _coarsest(net: Verifiable) -> Arithmetic:
     """The arithmetic of the tensor that is rounded most: the whole network is estimated with it."""
     names = [*(node.name for node in net.graph.nodes), *(tensor.name for tensor in net.graph.inputs)]
     found = [net.arithmetic(name) for name in names]
-    transformed = Arithmetic(tile=max(a.tile for a in found), rows=max(a.rows for a in found))
+    side = max((max(a.tile) for a in found if a.tile), default=0)
+    transformed = Arithmetic(tile=(side, side) if side else None, rows=max(a.rows for a in found))
     return next((a for a in found if a.tensor_cores), next((a for a in found if not a.exact), transformed))
 
 

@@ -8,58 +8,15 @@ needs 8 multiplications for what takes 20. Along the width the sum stays as it i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from cnngen.ir import Array
 from cnngen.ops import Bound, Conv2D
 from cnngen.ops.activation import activated
 from cnngen.ops.base import Weights
-from cnngen.winograd import Transform
+from cnngen.winograd import filtering
 
-SIX_POINTS = (0.0, 1.0, -1.0, 2.0, -2.0)
-"""And infinity."""
-EIGHT_POINTS = (*SIX_POINTS, 0.5, -0.5)
-
-INPUTS = {
-    6: [
-        [4, 0, -5, 0, 1, 0],
-        [0, -4, -4, 1, 1, 0],
-        [0, 4, -4, -1, 1, 0],
-        [0, -2, -1, 2, 1, 0],
-        [0, 2, -1, -2, 1, 0],
-        [0, 4, 0, -5, 0, 1],
-    ],
-    8: [
-        [1, 0, -5.25, 0, 5.25, 0, -1, 0],
-        [0, 1, 1, -4.25, -4.25, 1, 1, 0],
-        [0, -1, 1, 4.25, -4.25, -1, 1, 0],
-        [0, 0.5, 0.25, -2.5, -1.25, 2, 1, 0],
-        [0, -0.5, 0.25, 2.5, -1.25, -2, 1, 0],
-        [0, 2, 4, -2.5, -5, 0.5, 1, 0],
-        [0, -2, 4, 2.5, -5, -0.5, 1, 0],
-        [0, -1, 0, 5.25, 0, -5.25, 0, 1],
-    ],
-}
-"""B^T by the number of points. Row i has the coefficients of a polynomial that is zero at all points but its own."""
-
-
-def _transform(tile: int, taps: int, points: Sequence[float]) -> Transform:
-    """F(`tile`, `taps`) with interpolation at `points` and at infinity (Toom and Cook's algorithm)."""
-    inputs = np.array(INPUTS[len(points) + 1], np.float64)
-    scales = [1 / np.polyval(row[::-1], point) for row, point in zip(inputs, points, strict=False)]
-    filters = [[scale * point**k for k in range(taps)] for scale, point in zip(scales, points, strict=True)]
-    outputs = [[point**i for point in points] + [float(i == tile - 1)] for i in range(tile)]
-    return Transform(inputs, np.array([*filters, [0.0] * (taps - 1) + [1.0]]), np.array(outputs))
-
-
-ROW_TRANSFORMS = {
-    (4, 3): _transform(4, 3, SIX_POINTS),
-    (2, 5): _transform(2, 5, SIX_POINTS),
-    (4, 5): _transform(4, 5, EIGHT_POINTS),
-    (2, 7): _transform(2, 7, EIGHT_POINTS),
-}
+ROW_TRANSFORMS = {(tile, taps): filtering(tile, taps, 1) for tile, taps in ((4, 3), (2, 5), (4, 5), (2, 7))}
 """By m and r."""
 
 

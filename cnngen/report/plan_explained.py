@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from cnngen import winograd
 from cnngen.backends.cpu import cost
 from cnngen.backends.cpu.choices import Choice
 from cnngen.backends.cpu.cost import Estimate
@@ -96,9 +97,9 @@ def microseconds(seconds: float) -> str:
 def algorithm_of(kernel: object) -> str:
     """What people call the algorithm of a kernel."""
     if isinstance(kernel, WinogradKernel):
-        return f"Winograd F({kernel.tile}x{kernel.tile})"
+        return f"Winograd {kernel.algorithm}"
     if isinstance(kernel, WinogradRowsKernel):
-        return f"Winograd F({kernel.tile},{kernel.taps}) rows"
+        return f"Winograd F({kernel.tile}, {kernel.taps}) rows"
     names: dict[type, str] = {ConvKernel: "direct", DepthwiseKernel: "depthwise", PlanarConvKernel: "planar"}
     name = type(kernel).__name__.removesuffix("Kernel")
     return names.get(type(kernel), "".join(f" {c.lower()}" if c.isupper() else c for c in name).strip())
@@ -139,14 +140,14 @@ def _reasons(
     output = as_image(plan.graph.types[node.name])
     ways = list(cost.alternatives(op, source, output, target))
     name = algorithm_of(kernel)
-    chosen = next((way.estimate for way in ways if _name(way.choice, op) == name), None)
+    chosen = next((way.estimate for way in ways if _name(op, way.choice) == name), None)
     if isinstance(kernel, WinogradKernel):
-        chosen = cost.winograd_estimate(
-            source, output, target, Choice("winograd", tile=kernel.tile, block=kernel.block)
-        )
+        assert isinstance(op, Conv2D)
+        way = Choice("winograd", tile=kernel.tile, block=kernel.block)
+        chosen = cost.winograd_estimate(op, source, output, target, way)
     elif chosen is None:
         chosen = cost.direct(op, source, output, target, Choice("direct"))
-    others = [(_name(way.choice, op), way.estimate) for way in ways if _name(way.choice, op) != name]
+    others = [(_name(op, way.choice), way.estimate) for way in ways if _name(op, way.choice) != name]
     if target.choices.find(op, source, output) is not None:
         return chosen, others, "tuned: the fastest of those measured"
     return chosen, others, "; ".join(_why(plan, op, chosen, others, isinstance(kernel, WinogradKernel)))
@@ -163,16 +164,18 @@ def _why(plan: Plan, op: Conv2D | Dense, chosen: Estimate, others: Others, is_wi
             yield f"{name} {time}: as fast"
     if others:
         return
-    if plan.target.reproducible and isinstance(op, Conv2D) and op.kernel == (3, 3):
+    if plan.target.reproducible and winograd.applies(op):
         yield "numerics are reproducible: no Winograd"
     else:
         yield "the only way for this shape"
 
 
-def _name(choice: Choice, op: Conv2D | Dense) -> str:
-    if choice.algorithm == "rows" and isinstance(op, Conv2D):
-        return f"Winograd F({choice.tile},{op.kernel[0]}) rows"
-    return f"Winograd F({choice.tile}x{choice.tile})" if choice.algorithm == "winograd" else choice.algorithm
+def _name(op: Conv2D | Dense, choice: Choice) -> str:
+    if not isinstance(op, Conv2D) or choice.algorithm not in ("winograd", "rows"):
+        return choice.algorithm
+    if choice.algorithm == "rows":
+        return f"Winograd F({choice.tile[0]}, {op.kernel[0]}) rows"
+    return f"Winograd {winograd.name(op.kernel, op.stride, choice.tile)}"
 
 
 def _moved(plan: Plan, calls: Sequence[Call[AnyKernel]]) -> Estimate:

@@ -29,7 +29,7 @@ LEAST_GAIN = 0.03
 """A choice wins only where it saves more than that: below it is noise."""
 LEAST_WINS = 0.8
 """Share of the rounds in which it has to be the faster one."""
-MOST_TRIALS = 9
+MOST_TRIALS = 11
 LARGEST_WEIGHTS = 96 << 20
 """Bytes of a layer that is tuned: larger dense layers wait for memory, whatever their kernel."""
 SLICE_SECONDS = 0.25
@@ -139,7 +139,7 @@ def variants(op: Any, source: Image, output: Image, target: Target) -> Sequence[
     """What may be tried for a layer, the most promising first."""
     ways = cost.alternatives(op, source, output, target)
     found = [way.choice for way in ways]
-    for way in ways[:2]:
+    for way in ways[:1]:
         if way.choice.algorithm in ("winograd", "rows"):
             blocks = (way.choice.block // 2, 2 * way.choice.block)
             found += [way.choice._replace(block=block) for block in blocks if block]

@@ -6,9 +6,9 @@
   "devices": {
     "AMD EPYC 7763, avx2, 1 thread, fast": {
       "conv2d kernel 3x3 ... bias relu: 1x56x56x64 -> 1x56x56x64": {
-        "choice": {"algorithm": "winograd", "tile": 4, "block": 28},
+        "choice": {"algorithm": "winograd", "tile": "4x4", "block": 28},
         "microseconds": 1257.0,
-        "planned": {"algorithm": "winograd", "tile": 4, "block": 14},
+        "planned": {"algorithm": "winograd", "tile": "4x4", "block": 14},
         "planned_microseconds": 1311.2
       }
     }

@@ -99,7 +99,7 @@ def test_winograd_tiles_and_blocks() -> None:
     """All ISAs: test_winograd.py."""
     net = Builder({"x": (1, 9, 11, 10)}, name="blocks")
     forced = []
-    for number, (tile, block, vectors) in enumerate([(2, 5, 1), (4, 1, 0), (4, 4, 2)]):
+    for number, (tile, block, vectors) in enumerate([((2, 2), 5, 1), ((4, 4), 1, 0), ((4, 2), 4, 2)]):
         op = Conv2D(17 + number, (3, 3), (1, 1), (1, 1, number % 2, 1), activation=RELU)
         forced.append((net.add(op, "x"), Choice("winograd", tile=tile, block=block, vectors=vectors)))
     network, graph = compiled(net, forced, NATIVE)

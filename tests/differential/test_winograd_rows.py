@@ -110,7 +110,7 @@ def forced(graph: Graph, tile: int) -> Choices:
     """Every convolution is computed by F(tile, kernel height), some tile by tile."""
     return Choices.of(
         {
-            key_of(graph, node): Choice("rows", tile=tile, block=index % 2, vectors=index % 3 == 2)
+            key_of(graph, node): Choice("rows", tile=(tile, 1), block=index % 2, vectors=index % 3 == 2)
             for index, node in enumerate(graph.nodes)
         }
     )
@@ -167,11 +167,14 @@ def kernel_of(plan: Plan, name: str) -> object:
 
 
 @pytest.mark.parametrize("isa", ["avx2", "avx512"])
-@pytest.mark.parametrize(("channels", "size", "filters"), [(64, 27, 192), (6, 14, 16), (32, 28, 96)])
-def test_tall_kernels_are_computed_by_it(channels: int, size: int, filters: int, isa: str) -> None:
-    graph, name = layer(channels, size, filters)
+@pytest.mark.parametrize(("channels", "size", "filters", "taps", "tile"), [(6, 14, 16, 5, 4), (64, 28, 64, 7, 2)])
+def test_tall_kernels_are_computed_by_it(
+    channels: int, size: int, filters: int, taps: int, tile: int, isa: str
+) -> None:
+    """Where there are too few channels for two dimensions, or too many taps."""
+    graph, name = layer(channels, size, filters, kernel=(taps, taps), padding=(taps // 2,) * 4)
     for threads in (1, 2, 4):
-        assert planned(graph, isa, threads, fast=True).arithmetic(name).rows == 4
+        assert planned(graph, isa, threads, fast=True).arithmetic(name).rows == tile
     assert planned(graph, isa).arithmetic(name).exact
 
 
@@ -180,12 +183,13 @@ def test_other_layers_are_not() -> None:
         graph, name = layer(*shape, **options)
         return isinstance(kernel_of(planned(graph, "avx2", fast=True), name), WinogradRowsKernel)
 
-    assert chosen(64, 28, 64)
-    assert not chosen(64, 28, 64, stride=(2, 2))
-    assert not chosen(64, 28, 64, dilation=(2, 2))
-    assert not chosen(64, 28, 64, groups=2)
-    assert not chosen(64, 28, 64, kernel=(1, 5), padding=(0, 0, 2, 2))
-    assert not chosen(64, 1, 64)
+    assert chosen(6, 28, 64)
+    assert not chosen(64, 28, 64)  # but in two dimensions
+    assert not chosen(6, 28, 64, stride=(2, 2))
+    assert not chosen(6, 28, 64, dilation=(2, 2))
+    assert not chosen(6, 28, 64, groups=2)
+    assert not chosen(6, 28, 64, kernel=(1, 5), padding=(0, 0, 2, 2))
+    assert not chosen(6, 1, 64)
     graph, _ = layer(64, 28, 64, stride=(2, 1))
     with pytest.raises(PlanError, match="cannot compute"):
         planned(graph, "avx2", fast=True, choices=forced(graph, 4))
@@ -203,7 +207,7 @@ def test_pixels_apart_are_computed_directly() -> None:
     name = net.add(Conv2D(8, (5, 5), (1, 1), (2, 2, 2, 2)), first)
     graph = elide_concat(net.graph(whole, name))
     key = key_of(graph, graph.node(name))
-    with native(graph, fast=True, choices=Choices.of({key: Choice("rows", tile=4)})) as compiled:
+    with native(graph, fast=True, choices=Choices.of({key: Choice("rows", tile=(4, 1))})) as compiled:
         assert not isinstance(kernel_of(compiled.plan, name), WinogradRowsKernel)  # type: ignore[arg-type]
         assert compiled.arithmetic(name).exact
         assert cnngen.verify(compiled).ok

@@ -286,9 +286,13 @@ def test_inspect_plan_says_what_else_there_was(tmp_path: Path) -> None:
         json.loads(invoke("inspect", str(spec), "--plan", "--isa", "avx2", "--json", *more).stdout)["layers"][-1]
         for more in ([], ["--numerics", "reproducible"])
     )
-    assert fast["algorithm"] == "Winograd F(4x4)"
+    assert fast["algorithm"] == "Winograd F(4x4, 3x3)"
     others = {other["algorithm"] for other in fast["alternatives"]}
-    assert others == {"Winograd F(2x2)", "Winograd F(4,3) rows", "direct"}
+    assert others == {
+        *(f"Winograd F({tile}, 3x3)" for tile in ("2x2", "4x2", "2x4")),
+        "Winograd F(4, 3) rows",
+        "direct",
+    }
     assert "saved" in fast["why"]
     assert plain["algorithm"] == "direct"
     assert "reproducible" in plain["why"]

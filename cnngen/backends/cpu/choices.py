@@ -22,21 +22,21 @@ class Choice(NamedTuple):
     """How a convolution or dense layer is computed.
 
     `vectors` of output channels and at most `pixels` make a register tile; `row` is how many pixels are tiled as one
-    row. Winograd's F(`tile` x `tile`, 3x3) takes `block` tiles at a time; `rows` is F(`tile`, kernel height) along the
-    height, likewise. 0: as the planner thinks best.
+    row. Winograd's algorithm computes tiles of `tile` (rows, columns) results, `block` of them at a time; `rows` is the
+    one along the height, whose tiles have one column. 0: as the planner thinks best.
     """
 
     algorithm: Algorithm
     vectors: int = 0
     pixels: int = 0
     row: int = 0
-    tile: int = 0
+    tile: tuple[int, int] = (0, 0)
     block: int = 0
 
     def __str__(self) -> str:
         sizes = {
-            "winograd": f"winograd F({self.tile}x{self.tile})",
-            "rows": f"winograd F({self.tile}) along the height",
+            "winograd": f"winograd F({self.tile[0]}x{self.tile[1]})",
+            "rows": f"winograd F({self.tile[0]}) along the height",
         }
         name = sizes.get(self.algorithm, self.algorithm)
         parts = [f"{self.block} tiles at a time"] if self.block else []
@@ -45,19 +45,23 @@ class Choice(NamedTuple):
         return ", ".join([name, *parts])
 
     def as_json(self) -> dict[str, Any]:
-        """The fields that say something."""
-        return {key: value for key, value in self._asdict().items() if value}
+        """The fields that say something; a tile as `2x4`."""
+        fields = {key: value for key, value in self._asdict().items() if value and key != "tile"}
+        return fields | ({"tile": f"{self.tile[0]}x{self.tile[1]}"} if any(self.tile) else {})
 
     @staticmethod
     def from_json(fields: Mapping[str, Any]) -> Choice:
         """Raises `PlanError` for what is no choice."""
         unknown = set(fields) - set(Choice._fields)
-        sizes = [value for key, value in fields.items() if key != "algorithm"]
+        tile = str(fields.get("tile", "0x0")).split("x")
+        sizes = [value for key, value in fields.items() if key not in ("algorithm", "tile")]
         if unknown or fields.get("algorithm") not in get_args(Algorithm):
             raise PlanError(f"{dict(fields)} is no choice of an algorithm and its sizes")
         if not all(type(size) is int and 0 <= size <= 1 << 20 for size in sizes):
             raise PlanError(f"the sizes of {dict(fields)} are no small whole numbers")
-        return Choice(**fields)
+        if len(tile) != 2 or not all(side.isdecimal() and len(side) < 4 for side in tile):
+            raise PlanError(f"the tile of {dict(fields)} is no size such as 2x4")
+        return Choice(**{**fields, "tile": (int(tile[0]), int(tile[1]))})
 
 
 class Choices(NamedTuple):

@@ -34,8 +34,10 @@ LEAST_CHANNELS = 8
 """Fewer input channels leave Winograd's products too short for the transforms to pay."""
 BLOCKS = (4, 6, 7, 8, 10, 12, 14, 16, 20, 24, 28, 32, 36, 42, 48, 56, 64)
 """Tiles of a block: multiples of register tiles; beyond them nothing is gained."""
-TRANSFORM_CYCLES = {2: (104.0, 74.0), 4: (480.0, 370.0)}
-"""Cycles for a vector of channels of a tile: of the inputs, of the results. Loads and stores count as much as sums."""
+ELEMENT_CYCLES = (0.0, 1.2)
+"""To load and to store an element of a tile for a vector of channels: of the inputs, of the products."""
+TERM_CYCLES = (1.75, 1.65)
+"""For each term of the sums of both transforms, along rows and along columns."""
 ROW_CYCLES = (40.0, 30.0)
 """Along the height: for a vector of the inputs of a tile, and for one of its products. Most are loads and stores."""
 HELD = 0.5
@@ -124,9 +126,10 @@ def _ranked(op: Conv2D | Dense, source: Image, output: Image, target: Target) ->
     if isinstance(op, Conv2D) and op.depthwise([TensorType(source)]) and op.filters == source[3]:
         found = [Alternative(Choice("depthwise"), depthwise(op, source, output, target))]
     if winograd_applies(op, source, target):
-        found += [sized(op, source, output, target, Choice("winograd", tile=tile)) for tile in winograd.TRANSFORMS]
+        assert isinstance(op, Conv2D)
+        found += [sized(op, source, output, target, Choice("winograd", tile=tile)) for tile in winograd.tiles(op)]
     if isinstance(op, Conv2D) and not target.reproducible:
-        found += [sized(op, source, output, target, Choice("rows", tile=tile)) for tile in row_tiles(op)]
+        found += [sized(op, source, output, target, Choice("rows", tile=(tile, 1))) for tile in row_tiles(op)]
     return tuple(sorted(found, key=lambda way: way.estimate.seconds))
 
 
@@ -141,12 +144,13 @@ def sized(op: Conv2D | Dense, source: Image, output: Image, target: Target, choi
     if choice.algorithm == "winograd":
         count = output[0] * math.prod(tiles_of(output, choice.tile))
         sizes = sorted({min(size, count) for size in BLOCKS})
-        ways = [Choice("winograd", tile=choice.tile, block=size) for size in sizes]
-        found = [Alternative(way, winograd_estimate(source, output, target, way)) for way in ways]
+        ways = [choice._replace(block=size) for size in sizes]
+        assert isinstance(op, Conv2D)
+        found = [Alternative(way, winograd_estimate(op, source, output, target, way)) for way in ways]
         return min(found, key=lambda way: way.estimate.seconds)
     if choice.algorithm == "rows":
         assert isinstance(op, Conv2D)
-        block = choice.block or winograd_rows.block_of(op, source, output, target, choice.tile)
+        block = choice.block or winograd_rows.block_of(op, source, output, target, choice.tile[0])
         choice = choice._replace(block=block)
         return Alternative(choice, rows_estimate(op, source, output, target, choice))
     if choice.algorithm == "depthwise":
@@ -155,9 +159,9 @@ def sized(op: Conv2D | Dense, source: Image, output: Image, target: Target, choi
     return Alternative(choice, direct(op, source, output, target, choice))
 
 
-def tiles_of(output: Image, tile: int) -> tuple[int, int]:
+def tiles_of(output: Image, tile: winograd.Tile) -> tuple[int, int]:
     """Rows and columns of tiles of an image."""
-    return -(-output[1] // tile), -(-output[2] // tile)
+    return -(-output[1] // tile[0]), -(-output[2] // tile[1])
 
 
 def direct(op: Conv2D | Dense, source: Image, output: Image, target: Target, choice: Choice) -> Estimate:
@@ -216,21 +220,33 @@ def _with_traffic(
     return Estimate(arithmetic, 0.0, caches, memory, nearest)
 
 
-def winograd_estimate(source: Image, output: Image, target: Target, choice: Choice) -> Estimate:
-    """F(tile x tile, 3x3) on `block` tiles at a time: transforms, matrix products, and what is read for them."""
+def _transform_cycles(rows: winograd.Filtering, columns: winograd.Filtering) -> tuple[float, float]:
+    """Cycles for a vector of channels of a tile: to transform its inputs, and its products into results."""
+    elements = rows.size * columns.size
+    inputs = rows.input_terms * columns.size + rows.size * columns.input_terms
+    results = rows.result_terms * columns.size + rows.tile * columns.result_terms
+    return (
+        ELEMENT_CYCLES[0] * elements + TERM_CYCLES[0] * inputs,
+        ELEMENT_CYCLES[1] * elements + TERM_CYCLES[1] * results,
+    )
+
+
+def winograd_estimate(op: Conv2D, source: Image, output: Image, target: Target, choice: Choice) -> Estimate:
+    """Winograd's algorithm on `block` tiles at a time: transforms, matrix products, and what is read for them."""
     lanes, registers, machine = target.isa.lanes, target.isa.registers, target.machine
     clock = machine.cycles_a_second(lanes)
     channels, filters, tile, block = source[3], output[3], choice.tile, choice.block
-    elements, count = (tile + 2) ** 2, output[0] * math.prod(tiles_of(output, tile))
+    rows, columns = winograd.axes(op.kernel, op.stride, tile)
+    elements, count = rows.size * columns.size, output[0] * math.prod(tiles_of(output, tile))
     blocks = -(-count // block)
     own = -(-blocks // target.threads)
-    inputs, outputs = TRANSFORM_CYCLES[tile]
+    inputs, outputs = _transform_cycles(rows, columns)
     product = elements * channels * tiling.tile_channels(filters, block, lanes, registers).cycles
     transforms = block * (inputs * -(-channels // lanes) + outputs * -(-filters // lanes))
     held = 4.0 * elements * block * (channels + filters)
     weights = 4.0 * elements * channels * filters
     # The first block finds the weights where the run does, later ones where they stayed.
-    far = max(weights * target.parameter_bytes / (36.0 * channels * filters), weights)
+    far = max(weights * target.parameter_bytes / (4.0 * math.prod(op.kernel) * channels * filters), weights)
     cold = weights / machine.rate_behind(max(far, machine.l2_bytes + 1))
     stays = held + weights <= machine.l2_bytes
     again = (own - 1) * weights / machine.rate_behind(max(weights, 0 if stays else machine.l2_bytes + 1))
@@ -259,8 +275,8 @@ def rows_estimate(op: Conv2D, source: Image, output: Image, target: Target, choi
     """F(tile, r) along the height on `block` tiles at a time: transforms, sums along the width, what they read."""
     lanes, registers, machine = target.isa.lanes, target.isa.registers, target.machine
     clock = machine.cycles_a_second(lanes)
-    width, filters, size = output[2], output[3], choice.tile + op.kernel[0] - 1
-    count = output[0] * -(-output[1] // choice.tile)
+    width, filters, size = output[2], output[3], choice.tile[0] + op.kernel[0] - 1
+    count = output[0] * -(-output[1] // choice.tile[0])
     blocks = count // choice.block
     own = -(-blocks // target.threads) * choice.block
     taps = op.kernel[1] * source[3]

@@ -115,11 +115,11 @@ def _pack_conv(kernel: ConvKernel, node: Node) -> list[Array]:
 
 def _pack_winograd(kernel: WinogradKernel, node: Node) -> list[Array]:
     """The transformed filters, rounded once: those of a product with a group for each element. The bias in vectors."""
-    filters, elements = node.weights["weight"], kernel.size**2
+    filters, elements = node.weights["weight"], kernel.elements
     weight = np.empty((kernel.channels, elements, filters.shape[3]), np.float32)
     rows = max(PIECE // (8 * elements * filters.shape[3]), 1)  # float64 takes memory: some channels at a time
     for first in range(0, kernel.channels, rows):
-        transformed = transform_filters(filters[:, :, first : first + rows], kernel.tile)
+        transformed = transform_filters(filters[:, :, first : first + rows], *kernel.axes)
         weight[first : first + rows] = transformed.reshape(elements, -1, filters.shape[3]).transpose(1, 0, 2)
     product = replace(node, weights={"weight": weight})
     return [*_pack_conv(kernel.product, product), *(_to_vectors(bias, kernel.lanes) for bias in bias_of(node))]

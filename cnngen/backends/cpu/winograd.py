@@ -1,7 +1,7 @@
 """Convolutions by Winograd's algorithm: how many tiles at a time, which halo, which kernel.
 
 A block of tiles goes through three stages: its inputs are transformed, multiplied by the transformed filters (a
-matrix product for each of the (m + 2)^2 elements of a tile), and the products are transformed into results. Blocks are
+matrix product for each element of a tile), and the products are transformed into results. Blocks are
 so small that what passes between the stages stays in L2, and so large that the filters, which every block reads
 once, are used often.
 """
@@ -25,9 +25,9 @@ from cnngen.plan.memory import Halo, View
 
 @dataclass(frozen=True)
 class Choice:
-    """F(`tile` x `tile`, 3x3) on `block` tiles at a time; `vectors` and `pixels` of the products' tiles, or 0."""
+    """The algorithm for `tile`, on `block` tiles at a time; `vectors` and `pixels` of the products' tiles, or 0."""
 
-    tile: int
+    tile: winograd.Tile
     block: int
     vectors: int = 0
     pixels: int = 0
@@ -42,7 +42,7 @@ def choose(op: Conv2D, source: Image, output: Image, target: Target) -> Choice |
     chosen = target.choices.find(op, source, output) or cost.fastest(op, source, output, target).choice
     if chosen.algorithm != "winograd":
         return None
-    if chosen.tile not in winograd.TRANSFORMS or not winograd.applies(op) or target.reproducible:
+    if not winograd.applies(op) or chosen.tile not in winograd.tiles(op) or target.reproducible:
         raise PlanError(f"{chosen} cannot compute {op}", remedy="choose another algorithm, or tune again")
     count = output[0] * math.prod(tiles_of(output, chosen.tile))
     if not chosen.block:
@@ -53,9 +53,10 @@ def choose(op: Conv2D, source: Image, output: Image, target: Target) -> Choice |
 def halo(op: Conv2D, source: Image, output: Image, choice: Choice) -> Halo:
     """The zero pixels around the input that whole tiles read: also those beyond the last row and column."""
     top, _, left, _ = op.padding
-    rows, columns = tiles_of(output, choice.tile)
-    bottom = rows * choice.tile + 2 - top - source[1]
-    right = columns * choice.tile + 2 - left - source[2]
+    rows, columns = winograd.axes(op.kernel, op.stride, choice.tile)
+    down, across = tiles_of(output, choice.tile)
+    bottom = (down * rows.tile - 1) * rows.stride + rows.taps - top - source[1]
+    right = (across * columns.tile - 1) * columns.stride + columns.taps - left - source[2]
     return (top, max(bottom, 0), left, max(right, 0))
 
 
@@ -65,26 +66,28 @@ def kernel(
     """The kernel for `choice`; `source` begins at the first padding pixel."""
     lanes = target.isa.lanes
     channels, tiles = source.shape[3], tiles_of(write.shape, choice.tile)
+    elements = math.prod(axis.size for axis in winograd.axes(op.kernel, op.stride, choice.tile))
     return WinogradKernel(
         lanes,
         choice.tile,
+        op.kernel,
+        op.stride,
         write.shape,
         tiles,
         channels,
         source.strides,
         write.strides,
         residual.strides if residual else None,
-        product_kernel(choice, channels, op.filters, target),
+        product_kernel(choice, elements, channels, op.filters, target),
         target.threads,
         op.use_bias,
         Epilogue(op.activation),
     )
 
 
-def product_kernel(choice: Choice, channels: int, filters: int, target: Target) -> ConvKernel:
+def product_kernel(choice: Choice, elements: int, channels: int, filters: int, target: Target) -> ConvKernel:
     """For each element of a tile: (tiles of a block x channels) times (channels x filters)."""
     lanes, registers = target.isa.lanes, target.isa.registers
-    elements = (choice.tile + 2) ** 2
     row = apart(-(-channels // lanes) * lanes)
     pixels = tuple(Pixel(t * row, t * apart(filters)) for t in range(choice.block))
     tile = (choice.vectors, choice.pixels)

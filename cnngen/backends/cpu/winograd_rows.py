@@ -36,7 +36,7 @@ def choose(op: Conv2D, source: Image, output: Image, target: Target) -> Choice |
     chosen = target.choices.find(op, source, output) or cost.fastest(op, source, output, target).choice
     if chosen.algorithm != "rows":
         return None
-    if chosen.tile not in row_tiles(op) or target.reproducible:
+    if chosen.tile[0] not in row_tiles(op) or target.reproducible:
         raise PlanError(f"{chosen} cannot compute {op}", remedy="choose another algorithm, or tune again")
     return chosen
 
@@ -44,7 +44,7 @@ def choose(op: Conv2D, source: Image, output: Image, target: Target) -> Choice |
 def halo(op: Conv2D, source: Image, output: Image, choice: Choice) -> Halo:
     """The zero pixels around the input that whole tiles read: also those below the last row."""
     top, _, left, _ = op.padding
-    bottom = -(-output[1] // choice.tile) * choice.tile + op.kernel[0] - 1 - top - source[1]
+    bottom = -(-output[1] // choice.tile[0]) * choice.tile[0] + op.kernel[0] - 1 - top - source[1]
     right = (output[2] - 1) * op.stride[1] + op.dilation[1] * (op.kernel[1] - 1) + 1 - left - source[2]
     return (top, max(bottom, 0), left, max(right, 0))
 
@@ -73,7 +73,7 @@ def kernel(
     op: Conv2D, source: View, write: View, residual: View | None, choice: Choice, target: Target, product_of: ProductOf
 ) -> WinogradRowsKernel:
     """The kernel for `choice`; `source` begins at the first padding pixel."""
-    tile, size = choice.tile, choice.tile + op.kernel[0] - 1
+    tile, size = choice.tile[0], choice.tile[0] + op.kernel[0] - 1
     block = choice.block or block_of(op, source.shape, write.shape, target, tile)
     row = row_floats(op, source.shape, write.shape)
     in_row, out_row = apart(row), write.shape[2] * apart(op.filters)

@@ -9,18 +9,21 @@ from typing import ClassVar
 from cnngen.backends.cpu.kernels.base import Epilogue, Kernel, Strides
 from cnngen.backends.cpu.kernels.convolution import ConvKernel
 from cnngen.errors import PlanError
+from cnngen.winograd import Filtering, Tile, axes, name
 
 
 @dataclass(frozen=True)
 class WinogradKernel(Kernel):
-    """F(`tile` x `tile`, 3x3) for an output of `shape` (n, h, w, filters), in `tiles` (rows, columns) an image.
+    """F(`tile`, `kernel`) for an output of `shape` (n, h, w, filters), in `tiles` (rows, columns) an image.
 
     A block of tiles at a time goes through `product`, which has one group for each element of a tile, and as
     pixels the tiles of the block. Each of `threads` has scratch memory of its own for a block.
     """
 
     template: ClassVar[str] = "winograd.c.j2"
-    tile: int
+    tile: Tile
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
     shape: tuple[int, int, int, int]
     tiles: tuple[int, int]
     channels: int
@@ -36,8 +39,10 @@ class WinogradKernel(Kernel):
     def label(self) -> str:
         _, height, width, filters = self.shape
         extras = ("_res" if self.has_residual else "") + self.epilogue.suffix
-        name = f"winograd_{self.tile}x{self.tile}_c{self.channels}_o{filters}_{height}x{width}"
-        return f"{name}_b{self.block}{extras}"
+        (high, wide), (taps, across) = self.tile, self.kernel
+        strides = "" if self.stride == (1, 1) else "s" + "x".join(map(str, sorted(set(self.stride))))
+        form = f"winograd_{high}x{wide}_{taps}x{across}{strides}"
+        return f"{form}_c{self.channels}_o{filters}_{height}x{width}_b{self.block}{extras}"
 
     @property
     def title(self) -> str:
@@ -45,7 +50,7 @@ class WinogradKernel(Kernel):
         images, height, width, filters = self.shape
         whole = f"{height}x{width}" + (f" in {images} images" if images > 1 else "")
         return (
-            f"Winograd's convolution F({self.tile}x{self.tile}, 3x3): {self.channels} channels, {filters} output "
+            f"Winograd's convolution {self.algorithm}: {self.channels} channels, {filters} output "
             f"channels, {whole}; {self.block} tiles at a time."
         )
 
@@ -54,9 +59,24 @@ class WinogradKernel(Kernel):
         return self.residual_strides is not None
 
     @property
-    def size(self) -> int:
-        """Inputs along a side of a tile."""
-        return self.tile + 2
+    def algorithm(self) -> str:
+        """F(4x4, 3x3), for people."""
+        return name(self.kernel, self.stride, self.tile)
+
+    @property
+    def axes(self) -> tuple[Filtering, Filtering]:
+        """The algorithms along the rows and along the columns."""
+        return axes(self.kernel, self.stride, self.tile)
+
+    @property
+    def elements(self) -> int:
+        """Inputs of a tile, and products for each channel."""
+        return math.prod(axis.size for axis in self.axes)
+
+    @property
+    def steps(self) -> tuple[int, int]:
+        """Rows and columns from the inputs of one tile to those of the next."""
+        return (self.tile[0] * self.stride[0], self.tile[1] * self.stride[1])
 
     @property
     def block(self) -> int:
@@ -76,7 +96,7 @@ class WinogradKernel(Kernel):
     @property
     def whole(self) -> bool:
         """Whether every tile lies in the output with all its results."""
-        return all(n % self.tile == 0 for n in self.shape[1:3])
+        return all(size % tile == 0 for size, tile in zip(self.shape[1:3], self.tile, strict=True))
 
     @property
     def in_row(self) -> int:
@@ -90,12 +110,12 @@ class WinogradKernel(Kernel):
     @property
     def in_floats(self) -> int:
         """Scratch memory for the transformed inputs of a block."""
-        return self.size**2 * self.product.group_step
+        return self.elements * self.product.group_step
 
     @property
     def scratch_floats(self) -> int:
         """Scratch memory of one thread."""
-        return self.in_floats + self.size**2 * self.product.group_output
+        return self.in_floats + self.elements * self.product.group_output
 
     @property
     def parameter_sizes(self) -> tuple[int, ...]:
@@ -104,10 +124,10 @@ class WinogradKernel(Kernel):
 
     def verify(self) -> None:
         self.product.verify()
-        for size, tiles in zip(self.shape[1:3], self.tiles, strict=True):
-            if not (tiles - 1) * self.tile < size <= tiles * self.tile:
-                raise PlanError(f"{tiles} tiles of {self.tile} do not cover {size} results exactly once")
-        if self.product.groups != self.size**2:
-            raise PlanError(f"{self.product.groups} products for tiles of {self.size}x{self.size}")
+        for size, tiles, tile in zip(self.shape[1:3], self.tiles, self.tile, strict=True):
+            if not (tiles - 1) * tile < size <= tiles * tile:
+                raise PlanError(f"{tiles} tiles of {tile} do not cover {size} results exactly once")
+        if self.product.groups != self.elements:
+            raise PlanError(f"{self.product.groups} products for tiles of {self.elements} elements")
         if self.in_strides[3] != 1 or self.out_strides[3] != 1:
             raise PlanError("the channels of a transformed image do not lie side by side")

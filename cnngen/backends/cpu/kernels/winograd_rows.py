@@ -8,6 +8,7 @@ from typing import ClassVar
 from cnngen.backends.cpu.kernels.base import Epilogue, Kernel, Strides
 from cnngen.backends.cpu.kernels.convolution import ConvKernel
 from cnngen.errors import PlanError
+from cnngen.winograd import Filtering
 from cnngen.winograd_rows import ROW_TRANSFORMS
 
 
@@ -59,6 +60,11 @@ class WinogradRowsKernel(Kernel):
     def size(self) -> int:
         """Rows of the input that a tile sees, and products that make its results."""
         return self.tile + self.taps - 1
+
+    @property
+    def filtering(self) -> Filtering:
+        """The algorithm along the height."""
+        return ROW_TRANSFORMS[self.tile, self.taps]
 
     @property
     def tiles(self) -> int:
