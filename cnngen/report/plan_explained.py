@@ -99,7 +99,7 @@ def algorithm_of(kernel: object) -> str:
     if isinstance(kernel, WinogradKernel):
         return f"Winograd {kernel.algorithm}"
     if isinstance(kernel, WinogradRowsKernel):
-        return f"Winograd F({kernel.tile}, {kernel.taps}) rows"
+        return f"Winograd {kernel.algorithm} rows"
     names: dict[type, str] = {ConvKernel: "direct", DepthwiseKernel: "depthwise", PlanarConvKernel: "planar"}
     name = type(kernel).__name__.removesuffix("Kernel")
     return names.get(type(kernel), "".join(f" {c.lower()}" if c.isupper() else c for c in name).strip())
@@ -174,7 +174,8 @@ def _name(op: Conv2D | Dense, choice: Choice) -> str:
     if not isinstance(op, Conv2D) or choice.algorithm not in ("winograd", "rows"):
         return choice.algorithm
     if choice.algorithm == "rows":
-        return f"Winograd F({choice.tile[0]}, {op.kernel[0]}) rows"
+        step = f"/{op.stride[0]}" if op.stride[0] > 1 else ""
+        return f"Winograd F({choice.tile[0]}, {op.kernel[0]}{step}) rows"
     return f"Winograd {winograd.name(op.kernel, op.stride, choice.tile)}"
 
 

@@ -26,7 +26,7 @@ from cnngen.backends.cpu.choices import Choice, Image
 from cnngen.backends.cpu.target import Target
 from cnngen.ir import TensorType
 from cnngen.ops import Conv2D, Dense
-from cnngen.winograd_rows import row_tiles
+from cnngen.winograd_rows import along_height, row_tiles
 
 Limit = Literal["FMA", "transforms", "L2", "L3", "memory"]
 
@@ -275,19 +275,20 @@ def rows_estimate(op: Conv2D, source: Image, output: Image, target: Target, choi
     """F(tile, r) along the height on `block` tiles at a time: transforms, sums along the width, what they read."""
     lanes, registers, machine = target.isa.lanes, target.isa.registers, target.machine
     clock = machine.cycles_a_second(lanes)
-    width, filters, size = output[2], output[3], choice.tile[0] + op.kernel[0] - 1
+    width, filters, step = output[2], output[3], op.stride[0]
+    size = along_height(choice.tile[0], op.kernel[0], step).size
     count = output[0] * -(-output[1] // choice.tile[0])
     blocks = count // choice.block
     own = -(-blocks // target.threads) * choice.block
-    taps = op.kernel[1] * source[3]
+    taps = step * op.kernel[1] * source[3]
     vectors = -(-filters // lanes)
     product = size * taps * tiling.tile_channels(filters, width, lanes, registers).cycles / SHARE_OF_PEAK
     product += RESULT_CYCLES * size * width * vectors
     inputs, outputs = ROW_CYCLES
-    row = winograd_rows.row_floats(op, source, output)
+    row = step * winograd_rows.row_floats(op, source, output)
     transforms = inputs * -(-row // lanes) + outputs * width * vectors
     weights = 4.0 * size * taps * filters
-    far = max(weights * target.parameter_bytes / (4.0 * op.kernel[0] * taps * filters), weights)
+    far = max(weights * target.parameter_bytes / (4.0 * math.prod(op.kernel) * source[3] * filters), weights)
     caches = weights / machine.rate_behind(max(far, machine.l2_bytes + 1))
     memory = caches if far > machine.l3_bytes else 0.0
     caches -= memory

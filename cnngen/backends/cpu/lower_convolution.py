@@ -97,7 +97,11 @@ def convolution(
                 Axis(write.shape[2], op.stride[1] * source.shape[3], out_row // write.shape[2]),
             ]
             loops = merge_loops(
-                [Loop(op.kernel[1], op.dilation[1] * source.shape[3], "kx"), Loop(source.shape[3], 1, "c")]
+                [
+                    Loop(op.stride[0], in_row // op.stride[0], "phase"),
+                    Loop(op.kernel[1], op.dilation[1] * source.shape[3], "kx"),
+                    Loop(source.shape[3], 1, "c"),
+                ]
             )
             return _tiled(
                 "product", axes, size, source.shape[3], op.filters, 1, loops,

@@ -127,7 +127,8 @@ def _pack_winograd(kernel: WinogradKernel, node: Node) -> list[Array]:
 
 def _pack_rows(kernel: WinogradRowsKernel, node: Node) -> list[Array]:
     """The filters transformed along the height, rounded once: a group for each transformed row. The bias in vectors."""
-    weight = np.ascontiguousarray(transform_rows(node.weights["weight"], kernel.tile).transpose(1, 2, 0, 3), np.float32)
+    transformed = transform_rows(node.weights["weight"], kernel.tile, kernel.step)
+    weight = np.ascontiguousarray(transformed.transpose(2, 1, 3, 0, 4), np.float32)
     product = replace(node, weights={"weight": weight})
     return [*_pack_conv(kernel.product, product), *(_to_vectors(bias, kernel.lanes) for bias in bias_of(node))]
 

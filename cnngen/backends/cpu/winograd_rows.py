@@ -2,7 +2,8 @@
 
 As in two dimensions (`cnngen.backends.cpu.winograd`) a block of tiles goes through three stages: its input rows are
 transformed, multiplied, the products are transformed into rows of results. A transformed row keeps its pixels and
-channels: the product is a direct convolution whose kernel has one row, and few channels are as good as many.
+channels: the product is a direct convolution whose kernel has one row, and few channels are as good as many. With
+steps of several rows it has a row for each of them.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from cnngen.backends.cpu.target import Target
 from cnngen.errors import PlanError
 from cnngen.ops import Conv2D
 from cnngen.plan.memory import Halo, View
-from cnngen.winograd_rows import row_tiles
+from cnngen.winograd_rows import along_height, row_tiles
 
 HELD = 0.5
 """Share of L2 that transformed rows and products of a block may take."""
@@ -44,7 +45,9 @@ def choose(op: Conv2D, source: Image, output: Image, target: Target) -> Choice |
 def halo(op: Conv2D, source: Image, output: Image, choice: Choice) -> Halo:
     """The zero pixels around the input that whole tiles read: also those below the last row."""
     top, _, left, _ = op.padding
-    bottom = -(-output[1] // choice.tile[0]) * choice.tile[0] + op.kernel[0] - 1 - top - source[1]
+    rows = along_height(choice.tile[0], op.kernel[0], op.stride[0])
+    seen = (-(-output[1] // rows.tile) - 1) * rows.tile + rows.size
+    bottom = seen * op.stride[0] - top - source[1]
     right = (output[2] - 1) * op.stride[1] + op.dilation[1] * (op.kernel[1] - 1) + 1 - left - source[2]
     return (top, max(bottom, 0), left, max(right, 0))
 
@@ -56,10 +59,11 @@ def row_floats(op: Conv2D, source: Image, output: Image) -> int:
 
 def block_of(op: Conv2D, source: Image, output: Image, target: Target, tile: int) -> int:
     """Tiles of a block: one where the filters stay in L1, else as many as L2 holds and as leave each thread a block."""
-    count, size = output[0] * -(-output[1] // tile), tile + op.kernel[0] - 1
-    if 4 * size * op.kernel[1] * source[3] * output[3] <= target.machine.l1_bytes:
+    count, step = output[0] * -(-output[1] // tile), op.stride[0]
+    size = along_height(tile, op.kernel[0], step).size
+    if 4 * size * step * op.kernel[1] * source[3] * output[3] <= target.machine.l1_bytes:
         return 1
-    floats = size * (apart(row_floats(op, source, output)) + output[2] * apart(output[3]))
+    floats = size * (step * apart(row_floats(op, source, output)) + output[2] * apart(output[3]))
     most = max(int(HELD * target.machine.l2_bytes) // (4 * floats), 1)
     return max(n for n in range(1, count + 1) if count % n == 0 and (n == 1 or n <= min(most, count // target.threads)))
 
@@ -73,10 +77,11 @@ def kernel(
     op: Conv2D, source: View, write: View, residual: View | None, choice: Choice, target: Target, product_of: ProductOf
 ) -> WinogradRowsKernel:
     """The kernel for `choice`; `source` begins at the first padding pixel."""
-    tile, size = choice.tile[0], choice.tile[0] + op.kernel[0] - 1
+    tile, step = choice.tile[0], op.stride[0]
+    size = along_height(tile, op.kernel[0], step).size
     block = choice.block or block_of(op, source.shape, write.shape, target, tile)
     row = row_floats(op, source.shape, write.shape)
-    in_row, out_row = apart(row), write.shape[2] * apart(op.filters)
+    in_row, out_row = step * apart(row), write.shape[2] * apart(op.filters)
     product = replace(
         product_of(size, block, in_row, out_row), group_step=block * in_row, group_output_step=block * out_row
     )
@@ -84,6 +89,7 @@ def kernel(
         target.isa.lanes,
         tile,
         op.kernel[0],
+        step,
         write.shape,
         row,
         source.strides,

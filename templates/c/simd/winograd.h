@@ -49,6 +49,20 @@ static inline void winograd_points_6(const v_t d[6], v_t t[6])
     t[5] = v_fma(four, d[1], v_fma(minus_five, d[3], d[5]));
 }
 
+/* B^T d: 0, 1, -1, 2, -2, 1/2 and infinity */
+static inline void winograd_points_7(const v_t d[7], v_t t[7])
+{
+    const v_t half = v_set1(-0.5f), five = v_set1(-5.0f), four = v_set1(4.0f);
+    t[5] = v_fma(four, d[1], v_fma(five, d[3], d[5]));
+    t[0] = v_fma(half, d[4], v_fma(v_set1(2.5f), d[2], v_fma(v_set1(-2.0f), d[0], t[5])));
+    t[1] = v_fma(v_set1(2.0f), v_sub(d[1], d[2]), v_fma(v_set1(-4.5f), d[3], v_fma(v_set1(0.5f), d[4], d[5])));
+    t[2] = v_fma(v_set1(-1.5f), d[4], v_fma(v_set1(-3.5f), d[3], v_fma(v_set1(6.0f), d[2], d[5])));
+    t[2] = v_fma(v_set1(-2.0f), d[1], t[2]);
+    t[3] = v_fma(v_set1(1.5f), v_sub(d[4], d[2]), v_fma(v_set1(-2.0f), d[3], v_add(d[1], d[5])));
+    t[4] = v_fma(v_set1(2.5f), v_sub(d[2], d[4]), v_sub(d[5], d[1]));
+    t[6] = v_fma(half, t[5], v_fma(four, d[2], v_fma(five, d[4], d[6])));
+}
+
 /* B^T d: 0, 1, -1, 2, -2, 1/2, -1/2 and infinity */
 static inline void winograd_points_8(const v_t d[8], v_t t[8])
 {
@@ -89,6 +103,17 @@ static inline void winograd_f4_3_results(const v_t m[6], v_t y[4])
     y[1] = v_fma(v_set1(2.0f), odd_far, odd);
     y[2] = v_fma(v_set1(4.0f), even_far, even);
     y[3] = v_add(v_fma(v_set1(8.0f), odd_far, odd), m[5]);
+}
+
+static inline void winograd_f4_4_inputs(const v_t d[7], v_t t[7]) { winograd_points_7(d, t); }
+static inline void winograd_f4_4_results(const v_t m[7], v_t y[4])
+{
+    const v_t even = v_add(m[1], m[2]), odd = v_sub(m[1], m[2]);
+    const v_t even_far = v_add(m[3], m[4]), odd_far = v_sub(m[3], m[4]);
+    y[0] = v_add(v_add(v_add(m[0], even), even_far), m[5]);
+    y[1] = v_fma(v_set1(0.5f), m[5], v_fma(v_set1(2.0f), odd_far, odd));
+    y[2] = v_fma(v_set1(0.25f), m[5], v_fma(v_set1(4.0f), even_far, even));
+    y[3] = v_add(v_fma(v_set1(0.125f), m[5], v_fma(v_set1(8.0f), odd_far, odd)), m[6]);
 }
 
 static inline void winograd_f2_5_inputs(const v_t d[6], v_t t[6]) { winograd_points_6(d, t); }

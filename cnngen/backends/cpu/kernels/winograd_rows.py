@@ -9,21 +9,22 @@ from cnngen.backends.cpu.kernels.base import Epilogue, Kernel, Strides
 from cnngen.backends.cpu.kernels.convolution import ConvKernel
 from cnngen.errors import PlanError
 from cnngen.winograd import Filtering
-from cnngen.winograd_rows import ROW_TRANSFORMS
+from cnngen.winograd_rows import ROW_TILES, along_height
 
 
 @dataclass(frozen=True)
 class WinogradRowsKernel(Kernel):
-    """F(`tile`, `taps`) along the height for an output of `shape` (n, h, w, filters).
+    """F(`tile`, `taps`/`step`) along the height for an output of `shape` (n, h, w, filters).
 
-    `tile` rows of results come from `tile` + `taps` - 1 rows of the input, transformed as `row` floats each, whatever
-    pixels and channels they are. `product` has one group for each transformed row and sums along the width; its rows
-    are those of `block` tiles. Each of `threads` has scratch memory of its own for a block.
+    `tile` rows of results come from `size` times `step` rows of the input, transformed as `row` floats each, whatever
+    pixels and channels they are: each `step` rows together. `product` has one group for each transformed row and sums
+    along the width; its rows are those of `block` tiles. Each of `threads` has scratch memory of its own for a block.
     """
 
     template: ClassVar[str] = "winograd_rows.c.j2"
     tile: int
     taps: int
+    step: int
     shape: tuple[int, int, int, int]
     row: int
     in_strides: Strides
@@ -39,7 +40,10 @@ class WinogradRowsKernel(Kernel):
     def label(self) -> str:
         _, height, width, filters = self.shape
         extras = ("_res" if self.has_residual else "") + self.epilogue.suffix
-        return f"winograd_{self.tile}rows{self.taps}_r{self.row}_o{filters}_{height}x{width}_b{self.block}{extras}"
+        step = f"s{self.step}" if self.step > 1 else ""
+        return (
+            f"winograd_{self.tile}rows{self.taps}{step}_r{self.row}_o{filters}_{height}x{width}_b{self.block}{extras}"
+        )
 
     @property
     def title(self) -> str:
@@ -48,9 +52,14 @@ class WinogradRowsKernel(Kernel):
         whole = f"{height}x{width}" + (f" in {images} images" if images > 1 else "")
         at_once = f"; {self.block} tiles at a time" if self.block > 1 else ""
         return (
-            f"Winograd's convolution F({self.tile}, {self.taps}) along the height: rows of {self.row} floats, "
+            f"Winograd's convolution {self.algorithm} along the height: rows of {self.row} floats, "
             f"{filters} output channels, {whole}{at_once}."
         )
+
+    @property
+    def algorithm(self) -> str:
+        """As people write it: F(4, 5), and F(4, 7/2) for steps of 2."""
+        return f"F({self.tile}, {self.taps}" + (f"/{self.step})" if self.step > 1 else ")")
 
     @property
     def has_residual(self) -> bool:
@@ -58,13 +67,13 @@ class WinogradRowsKernel(Kernel):
 
     @property
     def size(self) -> int:
-        """Rows of the input that a tile sees, and products that make its results."""
-        return self.tile + self.taps - 1
+        """Rows of the input (or of `step` together) that a tile sees, and products that make its results."""
+        return self.filtering.size
 
     @property
     def filtering(self) -> Filtering:
         """The algorithm along the height."""
-        return ROW_TRANSFORMS[self.tile, self.taps]
+        return along_height(self.tile, self.taps, self.step)
 
     @property
     def tiles(self) -> int:
@@ -90,6 +99,11 @@ class WinogradRowsKernel(Kernel):
     def in_row(self) -> int:
         """From a transformed row of one tile to that of the next."""
         return self.product.group_step // self.block
+
+    @property
+    def phase_row(self) -> int:
+        """From a transformed row to that of the next of `step` rows together."""
+        return self.in_row // self.step
 
     @property
     def out_row(self) -> int:
@@ -118,8 +132,8 @@ class WinogradRowsKernel(Kernel):
 
     def verify(self) -> None:
         self.product.verify()
-        if (self.tile, self.taps) not in ROW_TRANSFORMS:
-            raise PlanError(f"there is no F({self.tile}, {self.taps})")
+        if self.tile not in ROW_TILES.get(self.filtering.taps, ()):
+            raise PlanError(f"there is no {self.algorithm}")
         if self.blocks * self.block != self.count:
             raise PlanError(f"blocks of {self.block} do not cover {self.count} tiles exactly once")
         if (
