@@ -143,6 +143,8 @@ def variants(op: Any, source: Image, output: Image, target: Target) -> Sequence[
         if way.choice.algorithm in ("winograd", "rows"):
             blocks = (way.choice.block // 2, 2 * way.choice.block)
             found += [way.choice._replace(block=block) for block in blocks if block]
+    if ways[0].choice.algorithm == "depthwise":
+        found += [Choice("depthwise", tile=tile) for tile in ((2, 7), (1, 0), (4, 4), (1, 7))]
     if not (isinstance(op, Conv2D) and op.groups > 1):
         lanes, widest = target.isa.lanes, -(-output[3] // target.isa.lanes)
         direct = Choice("direct")

@@ -12,7 +12,7 @@ import pytest
 
 import cnngen
 from cnngen.backends.cpu.choices import Choice, Choices
-from cnngen.backends.cpu.kernels import ConvKernel, PlanarConvKernel, WinogradKernel
+from cnngen.backends.cpu.kernels import ConvKernel, DepthwiseKernel, PlanarConvKernel, WinogradKernel
 from cnngen.backends.cpu.plan import Plan
 from cnngen.backends.cpu.target import ISAS, host_isas
 from cnngen.backends.cpu.tiling import max_pixels
@@ -22,7 +22,7 @@ from cnngen.ops import Activation, Conv2D
 from cnngen.tuning import cpu
 from cnngen.tuning.trials import key_of
 from tests.graphs import Builder
-from tests.native import RUNNABLE, native, target
+from tests.native import RUNNABLE, native, planned, target
 
 Forced = Sequence[tuple[str, Choice]]
 NATIVE = host_isas()[-1]
@@ -125,11 +125,51 @@ def test_planar_and_direct_on_planes() -> None:
     check(network, graph)
 
 
-def test_depthwise_is_the_only_way_for_depthwise_layers() -> None:
+@pytest.mark.parametrize("isa", RUNNABLE)
+def test_depthwise_tiles(isa: str) -> None:
+    """Rows and pixels of a tile, with rests of both; strides, dilation, a kernel that is not square, a residual."""
+    channels = 2 * ISAS[isa.removesuffix("-emulated")].lanes + 1
+    net = Builder({"x": (2, 7, 9, channels)}, name="depthwise", weights="integers")
+    forced = []
+    for number, tile in enumerate([(1, 1), (1, 4), (2, 7), (2, 4), (3, 2), (4, 5), (5, 3), (7, 1)]):
+        form = [((3, 3), (1, 1), (1, 1)), ((5, 3), (2, 1), (1, 1)), ((3, 5), (1, 2), (1, 1)), ((3, 2), (1, 1), (2, 1))]
+        kernel, stride, dilation = form[number % 4]
+        op = Conv2D(channels, kernel, stride, (2, 1 + number, 2, 2), dilation, channels, number % 2 == 0, RELU)
+        forced.append((net.add(op, "x"), Choice("depthwise", tile=tile)))
+    op = Conv2D(channels, (3, 3), (1, 1), (1, 1, 1, 1), groups=channels, residual=True)
+    forced.append((net.add(op, "x", "x"), Choice("depthwise", tile=(2, 5))))
+    network, graph = compiled(net, forced, isa)
+    rests = set()
+    for name, choice in forced:
+        kernel_ = main_kernel(network.plan, name)  # type: ignore[arg-type]
+        assert isinstance(kernel_, DepthwiseKernel)
+        assert kernel_.tile_rows == min(choice.tile[0], kernel_.outer[-1].count)
+        assert max(pixels for _, pixels in kernel_.tiles) == -(
+            -kernel_.columns.count // -(-kernel_.columns.count // choice.tile[1])
+        )
+        rests |= {kernel_.rest > 0}
+    assert rests == {True, False}
+    check(network, graph)
+
+
+def test_depthwise_layers_have_only_tiles_to_choose() -> None:
     net = Builder({"x": (1, 7, 9, 13)}, name="depthwise", weights="integers")
     name = net.add(Conv2D(13, (3, 3), (2, 2), (1, 1, 1, 1), groups=13), "x")
     graph = net.graph(name)
     node: Node = graph.node(name)
     planned, others = cpu.candidates(graph, node, target("avx2", fast=True))
     assert planned.algorithm == "depthwise"
-    assert not others
+    assert {choice.algorithm for choice in others} == {"depthwise"}
+    assert len({choice.tile for choice in others}) == len(others)
+
+
+def test_a_row_of_input_is_loaded_once_for_two_rows_of_output_that_read_it() -> None:
+    """Not where they read different rows, nor where more threads would then have nothing to do."""
+    rows = {}
+    for case, dilation, threads in (("shared", 1, 1), ("dilated", 2, 1), ("threads", 1, 8)):
+        net = Builder({"x": (1, 6, 9, 16)}, name="depthwise", weights="integers")
+        name = net.add(Conv2D(16, (3, 3), (1, 1), (2, 2, 2, 2), (dilation, 1), 16), "x")
+        kernel = main_kernel(planned(net.graph(name), NATIVE, threads), name)
+        assert isinstance(kernel, DepthwiseKernel)
+        rows[case] = kernel.tile_rows
+    assert rows == {"shared": 2, "dilated": 1, "threads": 1}

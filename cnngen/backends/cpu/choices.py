@@ -23,7 +23,8 @@ class Choice(NamedTuple):
 
     `vectors` of output channels and at most `pixels` make a register tile; `row` is how many pixels are tiled as one
     row. Winograd's algorithm computes tiles of `tile` (rows, columns) results, `block` of them at a time; `rows` is the
-    one along the height, whose tiles have one column. 0: as the planner thinks best.
+    one along the height, whose tiles have one column. The tile of a depthwise convolution has at most so many rows
+    and columns. 0: as the planner thinks best.
     """
 
     algorithm: Algorithm
@@ -38,6 +39,8 @@ class Choice(NamedTuple):
             "winograd": f"winograd F({self.tile[0]}x{self.tile[1]})",
             "rows": f"winograd F({self.tile[0]}) along the height",
         }
+        if self.algorithm == "depthwise" and any(self.tile):
+            sizes["depthwise"] = f"depthwise, {self.tile[0] or 'any'}x{self.tile[1] or 'any'} tile"
         name = sizes.get(self.algorithm, self.algorithm)
         parts = [f"{self.block} tiles at a time"] if self.block else []
         parts += [f"{self.pixels or 'any'}x{self.vectors or 'any'} tile"] if self.pixels or self.vectors else []

@@ -160,7 +160,7 @@ def windowed(
     op: Conv2D, family: str, reads: tuple[View, ...], write: View, target: Target, chosen: Choice | None = None
 ) -> Lowered[AnyKernel]:
     """The kernel called `family` for a convolution whose padding may begin inside the input (be negative)."""
-    source, lanes = reads[0], target.isa.lanes
+    source = reads[0]
     shifted = _with_padding(op, source)
     residual = reads[1] if op.residual else None
     reads = (shifted, *reads[1:])
@@ -168,28 +168,7 @@ def windowed(
     channels = source.shape[3]
     epilogue = Epilogue(op.activation)
     if op.depthwise([TensorType(source.shape)]) and op.filters == channels:
-        merged = [axis for axis in axes[:2] if axis.count > 1] or [axes[0]]
-        strips = tiling.tile_row(axes[2].count, 1, target.isa.registers, op.kernel[1] + 1).strips
-        return Lowered(
-            DepthwiseKernel(
-                lanes,
-                f"dw{family}",
-                tuple(merged),
-                axes[2],
-                channels,
-                op.kernel,
-                op.dilation[0] * source.strides[1],
-                source.strides[2],
-                op.stride[1],
-                op.dilation[1],
-                strips,
-                op.use_bias,
-                op.residual,
-                epilogue,
-            ),
-            reads,
-            write,
-        )
+        return Lowered(_depthwise(op, family, source, axes, channels, target, chosen), reads, write)
     planar = _planar(op, family, shifted, write, residual, target, axes, chosen)
     if planar is not None:
         return Lowered(planar, reads, write)
@@ -206,6 +185,42 @@ def windowed(
         op.use_bias, op.residual, epilogue, target, chosen or Choice("direct"),
     )  # fmt: skip
     return Lowered(kernel, reads, write)
+
+
+def _depthwise(
+    op: Conv2D, family: str, source: View, axes: Sequence[Axis], channels: int, target: Target, chosen: Choice | None
+) -> DepthwiseKernel:
+    """The kernel for one filter a channel; `axes` are the loops over images, rows and columns of the output."""
+    outer = tuple(axis for axis in axes[:2] if axis.count > 1) or (axes[1],)
+    row_step, columns = op.dilation[0] * source.strides[1], axes[2].count
+    rows, pixels = chosen.tile if chosen and chosen.algorithm == "depthwise" else (0, 0)
+    if not rows and axes[1].count > 1:
+        # A row of input that two rows of output read is loaded once; the code for it is written out.
+        shared = axes[1].input % row_step == 0 and axes[1].input < op.kernel[0] * row_step
+        fits = math.prod(op.kernel) <= tiling.DEPTHWISE_TAPS
+        rows = tiling.depthwise_rows(axes[0].count, axes[1].count, target.threads) if shared and fits else 1
+    rows = min(max(rows, 1), axes[1].count)
+    if rows > 1 or pixels:
+        strips = tiling.even_row(columns, pixels or tiling.DEPTHWISE_PIXELS)
+    else:
+        strips = tiling.tile_row(columns, 1, target.isa.registers, op.kernel[1] + 1).strips
+    return DepthwiseKernel(
+        target.isa.lanes,
+        f"dw{family}",
+        outer,
+        axes[2],
+        channels,
+        op.kernel,
+        row_step,
+        source.strides[2],
+        op.stride[1],
+        op.dilation[1],
+        strips,
+        op.use_bias,
+        op.residual,
+        Epilogue(op.activation),
+        rows,
+    )
 
 
 def _with_padding(op: Conv2D, source: View) -> View:

@@ -22,6 +22,10 @@ ONE_ROW_PIXELS = 64
 """Up to so many pixels an image may be tiled as one row: each tile is a function of its own."""
 LINE_FLOATS = 16
 """A cache line."""
+DEPTHWISE_ROWS, DEPTHWISE_PIXELS = 2, 7
+"""Of a tile of a depthwise convolution: larger ones lose more registers than they save loads, on AVX2, too."""
+DEPTHWISE_TAPS = 49
+"""Up to so many taps the code for several rows is written out."""
 STREAMS = 6
 """Of weights from memory: 25 GB/s with one core, where a single stream gave 18."""
 
@@ -139,6 +143,20 @@ def stream_channels(channels: int, lanes: int, registers: int) -> tuple[ChannelB
         streams = rest // side if rest % side == 0 else rest
         blocks.append(ChannelBlocks(full * vectors * lanes, 1, rest, tail, strips, streams))
     return tuple(blocks)
+
+
+def even_row(columns: int, pixels: int) -> tuple[Strip, ...]:
+    """As few tiles of at most so many pixels as cover `columns`, as equal as they can be."""
+    tiles = -(-columns // pixels)
+    width, wider = divmod(columns, tiles)
+    strips = (Strip(0, width + 1, wider), Strip(wider * (width + 1), width, tiles - wider))
+    return tuple(strip for strip in strips if strip.repeat)
+
+
+def depthwise_rows(images: int, rows: int, threads: int) -> int:
+    """Rows of a depthwise tile: `DEPTHWISE_ROWS`, unless the busiest thread then has a quarter more of them to do."""
+    single, taken = (-(-images * -(-rows // n) // threads) * n for n in (1, DEPTHWISE_ROWS))
+    return DEPTHWISE_ROWS if taken <= 1.25 * single else 1
 
 
 def chunk(columns: int, channels: int, lanes: int, registers: int, groups: int = 1, threads: int = 1) -> int:

@@ -74,8 +74,10 @@ class PlanarConvKernel(Kernel):
 
 @dataclass(frozen=True)
 class DepthwiseKernel(Kernel):
-    """Depthwise convolution: a row of `strips` pixels by one vector of channels in registers.
+    """Depthwise convolution: a tile of `tile_rows` rows by the pixels of a strip, one vector of channels, in registers.
 
+    `outer` are the loops over images and rows, those over rows last; a row of input that is loaded serves every row of
+    the tile that it reaches. Where the tiles do not divide the rows, the last ones of an image are less tall.
     Weights: [channel vector][kh][kw][lane]; the bias [channel vector][lane].
     """
 
@@ -95,29 +97,51 @@ class DepthwiseKernel(Kernel):
     has_bias: bool
     has_residual: bool
     epilogue: Epilogue
+    tile_rows: int = 1
 
     @property
     def label(self) -> str:
         extras = ("_res" if self.has_residual else "") + self.epilogue.suffix
         pixels = math.prod(axis.count for axis in self.outer) * self.columns.count
-        return f"{self.family}_c{self.channels}_p{pixels}_t{self.strips[0].pixels}{extras}"
+        return f"{self.family}_c{self.channels}_p{pixels}_t{self.tile_rows}x{self.strips[0].pixels}{extras}"
 
     def columns_of(self, pixels: int) -> list[tuple[int, list[tuple[int, int]]]]:
         """For a tile of `pixels`: every input column it reads, with the (pixel, tap) pairs that use it."""
-        uses: dict[int, list[tuple[int, int]]] = {}
-        for pixel in range(pixels):
-            for tap in range(self.kernel[1]):
-                uses.setdefault(pixel * self.stride + tap * self.dilation, []).append((pixel, tap))
-        return sorted(uses.items())
+        return _uses(pixels, self.stride, self.kernel[1], self.dilation)
+
+    def rows_of(self, rows: int) -> list[tuple[int, list[tuple[int, int]]]]:
+        """For a tile of `rows`: where every input row that it reads begins, with the (row, kernel row) pairs of it."""
+        return _uses(rows, self.outer[-1].input, self.kernel[0], self.row_step)
 
     @property
     def rows(self) -> int:
         return math.prod(axis.count for axis in self.outer)
 
     @property
-    def tile_pixels(self) -> list[int]:
-        """Every distinct tile height."""
-        return list(dict.fromkeys(strip.pixels for strip in self.strips))
+    def groups(self) -> int:
+        """Rows of tiles in an image."""
+        return -(-self.outer[-1].count // self.tile_rows)
+
+    @property
+    def rest(self) -> int:
+        """Rows of the last tiles of an image where those are less tall, else 0."""
+        return self.outer[-1].count % self.tile_rows
+
+    @property
+    def units(self) -> tuple[Axis, ...]:
+        """The loops over images and rows of tiles."""
+        rows, n = self.outer[-1], self.tile_rows
+        return (*self.outer[:-1], Axis(self.groups, n * rows.input, n * rows.output, n * rows.residual))
+
+    @property
+    def unit_count(self) -> int:
+        return math.prod(axis.count for axis in self.units)
+
+    @property
+    def tiles(self) -> list[tuple[int, int]]:
+        """Rows and pixels of every distinct tile."""
+        heights = [self.tile_rows] * (self.outer[-1].count >= self.tile_rows) + [self.rest] * (self.rest > 0)
+        return list(dict.fromkeys((rows, strip.pixels) for rows in heights for strip in self.strips))
 
     @property
     def vectors(self) -> int:
@@ -134,3 +158,14 @@ class DepthwiseKernel(Kernel):
 
     def verify(self) -> None:
         verify_strips(self.strips, self.columns.count)
+        if not 0 < self.tile_rows <= self.outer[-1].count:
+            raise PlanError(f"tiles of {self.tile_rows} of {self.outer[-1].count} rows")
+
+
+def _uses(count: int, stride: int, taps: int, step: int) -> list[tuple[int, list[tuple[int, int]]]]:
+    """Where `count` windows along an axis read: every place, with the (window, tap) pairs that use it."""
+    uses: dict[int, list[tuple[int, int]]] = {}
+    for window in range(count):
+        for tap in range(taps):
+            uses.setdefault(window * stride + tap * step, []).append((window, tap))
+    return sorted(uses.items())
