@@ -1,7 +1,8 @@
 """How a target rounds beyond float32: formats of stored tensors and of the factors of products.
 
 The reference models it: factors are rounded as the target rounds them, and then the bounds of float32
-sums hold, for the products of two factors of 11 significant bits are exact in float32.
+sums hold, for the products of two factors of 11 significant bits are exact in float32. Weights that are only
+stored in fewer bits are rounded once, when they are packed.
 """
 
 from __future__ import annotations
@@ -42,7 +43,16 @@ def round_to_fp16(array: Array) -> Array:
         return np.asarray(array).astype(np.float16).astype(np.asarray(array).dtype)
 
 
-ROUNDING = {"fp32": lambda array: array, "tf32": round_to_tf32, "fp16": round_to_fp16}
+def round_to_bf16(array: Array) -> Array:
+    """To the upper half of a float32, 8 significant bits, ties to even; NaN stays one."""
+    values = np.ascontiguousarray(array, np.float32)
+    bits = values.view(np.uint32)
+    rounded = (bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))) & np.uint32(0xFFFF0000)
+    kept = np.where(np.isnan(values), np.uint32(0x7FC00000), rounded)
+    return kept.view(np.float32).reshape(np.shape(array)).astype(np.asarray(array).dtype)
+
+
+ROUNDING = {"fp32": lambda array: array, "tf32": round_to_tf32, "fp16": round_to_fp16, "bf16": round_to_bf16}
 
 
 @dataclass(frozen=True)
@@ -70,6 +80,11 @@ class Arithmetic:
         if self.tile:
             return f"Winograd's F({self.tile[0]}x{self.tile[1]})"
         return f"Winograd's F({self.rows}) along the height" if self.rows else ""
+
+    @property
+    def only_weights(self) -> bool:
+        """Whether stored weights have fewer bits than float32, and nothing else."""
+        return self.stored == self.factors == "fp32" != self.weights
 
     @property
     def tensor_cores(self) -> bool:

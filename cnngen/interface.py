@@ -22,7 +22,8 @@ class Interface(NamedTuple):
 
     `symbol` begins the names of its C functions; `inputs` and `outputs` have shapes with the compiled
     batch, in the network's own layout, where images have channels last or, if `channels_first`, first.
-    `batched`: the batch, axis 0 of them all, is free; else the shapes are the only ones.
+    `batched`: the batch, axis 0 of them all, is free; else the shapes are the only ones. `weight_storage`: the
+    format in which large dense layers keep their weights.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Interface(NamedTuple):
     arena_bytes: int
     channels_first: bool
     batched: bool = True
+    weight_storage: str = "fp32"
 
     @property
     def precision(self) -> str:
@@ -59,4 +61,5 @@ class Interface(NamedTuple):
             plan.arena_bytes,
             any(isinstance(node.op, Transpose) and not images.isdisjoint(node.inputs) for node in source.nodes),
             batched(source),
+            plan.weight_storage,
         )

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from cnngen.backends.cuda.driver import Properties
     from cnngen.backends.toolchains import AnyCompiler
 
-FORMAT = 4
+FORMAT = 5
 """Part of every key: raise it when the meaning of a manifest changes."""
 
 DEPENDENCIES = ("jinja2", "pydantic", "pydantic_core", "yaml")
@@ -66,6 +66,7 @@ class Request(NamedTuple):
     isa: str
     threads: int | None
     numerics: str
+    weight_storage: str
     target: str
     precision: str
     architectures: str
@@ -106,6 +107,7 @@ def ask(
     isa: str,
     threads: int | None,
     numerics: str,
+    weight_storage: str = "fp32",
     target: str = "cpu",
     precision: str = "fp32",
     architectures: str = "native",
@@ -121,7 +123,7 @@ def ask(
     try:
         given = None if weights is None else Path(weights)
         sizes = tuple((key, tuple(shape)) for key, shape in (shapes or {}).items())
-        rest = target, precision, architectures, tuning
+        rest = weight_storage, target, precision, architectures, tuning
         request = Request(Path(source), given, sizes, name, batch, isa, threads, numerics, *rest, Path.cwd(), gpu)
         return request._replace(circumstances=_circumstances(request))
     except OSError:

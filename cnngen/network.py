@@ -17,6 +17,7 @@ from cnngen.interface import Interface, Stages
 from cnngen.ir import Array, Graph, Node
 from cnngen.repeated import NO_PAIR, pair
 from cnngen.tensors import as_array, gpu_to_torch, on_gpu, to_torch
+from cnngen.weight_storage import phrase
 from cnngen.workspace import Workspace, new_arena
 
 if TYPE_CHECKING:
@@ -120,6 +121,11 @@ class Network:
         return self._interface.precision
 
     @property
+    def weight_storage(self) -> str:
+        """The format in which large dense layers keep their weights: `fp32`, `bf16` or `fp16`."""
+        return self._interface.weight_storage
+
+    @property
     def threads(self) -> int:
         return self._interface.threads
 
@@ -134,7 +140,8 @@ class Network:
         return self._interface.channels_first
 
     def __repr__(self) -> str:
-        return f"<cnngen.Network {self.name}: {self.isa}, {self.threads} thread{'s' if self.threads > 1 else ''}>"
+        threads = f"{self.threads} thread{'s' if self.threads > 1 else ''}"
+        return f"<cnngen.Network {self.name}: {self.isa}, {threads}{phrase(self.weight_storage)}>"
 
     # Calling it
 

@@ -148,7 +148,7 @@ class CnngenBackend(Backend):
         """`model`, ready to run. `options` are those of `cnngen.compile`; others of the caller are not looked at."""
         if not cls.supports_device(device):
             raise RunError(f"the device {device!r} is not supported", remedy="use CPU")
-        known = ("isa", "threads", "numerics", "cache", "build_dir", "name")
+        known = ("isa", "threads", "numerics", "weight_storage", "cache", "build_dir", "name")
         return CnngenRep(model, {key: options[key] for key in known if key in options})
 
     @classmethod

@@ -22,6 +22,7 @@ from cnngen.ir import Graph
 from cnngen.manifest import Known, Request
 from cnngen.network import Network
 from cnngen.tuning import BUDGET, Fields, Tuned, path_of, tuned_choices
+from cnngen.weight_storage import FORMATS
 
 if TYPE_CHECKING:
     from cnngen.backends import AnyPlan
@@ -54,6 +55,7 @@ def compile(
     batch: int | None = None,
     threads: int | None = None,
     numerics: str = "fast",
+    weight_storage: str = "fp32",
     precision: str = "fp32",
     architectures: str = "native",
     tune: bool | str | Path = False,
@@ -75,7 +77,8 @@ def compile(
     On a CPU: `isa`: `scalar`, `sse4.1`, `avx2`, `avx512` or `native`, the best that this machine has. `threads`:
     default one for small networks, else all cores; results do not depend on it. `numerics`: `fast`, where
     convolutions may be computed by Winograd's algorithm, or `reproducible`: plain sums, the same bits on every ISA
-    with fused multiply-add.
+    with fused multiply-add. `weight_storage`: `bf16` or `fp16` keep the weights of large dense layers in 16 bits, which
+    halves what batch 1 waits for there, and rounds them (docs/weight_storage.md).
 
     With CUDA: `precision`: `fp32`, or `tf32` or `fp16` on tensor cores, with sums in float32. `architectures`: such
     as `sm_80,sm_90`, or `native`, the one of the GPU.
@@ -90,7 +93,7 @@ def compile(
     Raises `SpecError`, `WeightsError`, `ModelError`, `TargetError`, `TuningError`, `ToolchainError` or `DeviceError`,
     all of them `CnngenError`.
     """
-    kind, device = check_options(target, numerics, precision, isa, threads, architectures)
+    kind, device = check_options(target, numerics, precision, isa, threads, architectures, weight_storage)
     tuning = path_of(tune)
     gpu = None
     if kind == "cuda":
@@ -106,6 +109,7 @@ def compile(
             isa=isa,
             threads=threads,
             numerics=numerics,
+            weight_storage=weight_storage,
             target=kind,
             precision=precision,
             architectures=architectures,
@@ -129,6 +133,7 @@ def compile(
             isa=isa,
             threads=threads,
             numerics=numerics,
+            weight_storage=weight_storage,
             precision=precision,
             architectures=architectures,
             device=device,
@@ -140,6 +145,7 @@ def compile(
         isa=isa,
         threads=threads,
         numerics=numerics,
+        weight_storage=weight_storage,
         precision=precision,
         architectures=architectures,
         choices=tuned.choices,
@@ -183,6 +189,7 @@ def make_again(asked: Request, known: Known) -> Stages:
         isa=known.interface.isa,
         threads=known.interface.threads,
         numerics=asked.numerics,
+        weight_storage=asked.weight_storage,
         precision=asked.precision,
         architectures=asked.architectures,
         choices=known.tuned.choices,
@@ -222,6 +229,7 @@ def any_plan_for(
     isa: str = "native",
     threads: int | None = None,
     numerics: str = "fast",
+    weight_storage: str = "fp32",
     precision: str = "fp32",
     architectures: str = "native",
     gpu: Properties | None = None,
@@ -230,7 +238,15 @@ def any_plan_for(
 ) -> AnyPlan:
     """Optimise and plan a graph for one of `TARGETS`; see `plan_for` and `cuda_plan_for`."""
     if target == "cpu":
-        return plan_for(graph, isa=isa, threads=threads, numerics=numerics, run_here=run_here, choices=choices)
+        return plan_for(
+            graph,
+            isa=isa,
+            threads=threads,
+            numerics=numerics,
+            weight_storage=weight_storage,
+            run_here=run_here,
+            choices=choices,
+        )
     cuda = {"target": target, "architectures": architectures, "precision": precision}
     return cuda_plan_for(graph, **cuda, gpu=gpu, choices=choices)
 
@@ -241,6 +257,7 @@ def plan_for(
     isa: str = "native",
     threads: int | None = None,
     numerics: str = "fast",
+    weight_storage: str = "fp32",
     run_here: bool = True,
     choices: Mapping[str, Fields] | None = None,
 ) -> Plan:
@@ -252,7 +269,9 @@ def plan_for(
     from cnngen.backends.cpu.plan import plan_graph
     from cnngen.passes import optimise
 
-    target = cpu_target_for(graph, isa=isa, threads=threads, numerics=numerics, run_here=run_here)
+    target = cpu_target_for(
+        graph, isa=isa, threads=threads, numerics=numerics, weight_storage=weight_storage, run_here=run_here
+    )
     own = Choices.of({key: Choice.from_json(fields) for key, fields in (choices or {}).items() if fields})
     return plan_graph(optimise(graph), replace(target, choices=own))
 
@@ -263,12 +282,13 @@ def cpu_target_for(
     isa: str = "native",
     threads: int | None = None,
     numerics: str = "fast",
+    weight_storage: str = "fp32",
     run_here: bool = True,
 ) -> Target:
     """The target that these options mean for a graph, with what is known of this machine. Raises `TargetError`."""
     count = threads if threads is not None else default_threads(graph)
     target = cpu_target.resolve(isa, count, run_here=run_here, reproducible=numerics == "reproducible")
-    return cpu_target.here(target)
+    return replace(cpu_target.here(target), weight_storage=weight_storage)
 
 
 def cuda_plan_for(
@@ -380,6 +400,7 @@ def check_options(
     isa: str = "native",
     threads: int | None = None,
     architectures: str = "native",
+    weight_storage: str = "fp32",
 ) -> tuple[str, int]:
     """The kind of target (one of `TARGETS`) and the number of the GPU.
 
@@ -391,6 +412,8 @@ def check_options(
         raise TargetError(f"unknown target {target_name!r}", remedy=f"use one of {known}, or cuda:1 for the second GPU")
     if numerics not in NUMERICS:
         raise TargetError(f"unknown numerics {numerics!r}", remedy=f"use one of {', '.join(NUMERICS)}")
+    if weight_storage not in FORMATS:
+        raise TargetError(f"unknown weight storage {weight_storage!r}", remedy=f"use one of {', '.join(FORMATS)}")
     if kind == "cpu":
         if precision != "fp32":
             raise TargetError(f"precision {precision!r} is not available on the CPU", remedy="use precision='fp32'")
@@ -403,4 +426,9 @@ def check_options(
             )
         if threads is not None and threads != 1:
             raise TargetError(f"{threads} threads are for CPUs, and the target is {kind}", remedy="leave threads out")
+        if weight_storage != "fp32":
+            raise TargetError(
+                f"weight storage {weight_storage!r} is for CPUs, and the target is {kind}",
+                remedy="use precision='fp16' (--precision), which stores all tensors in 16 bits",
+            )
     return kind, int(number or 0)

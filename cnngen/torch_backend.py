@@ -25,7 +25,7 @@ MAX_SHAPES = 8
 """Networks that one graph is compiled to, for inputs of different shapes; others run in PyTorch."""
 MAX_RECOMPILATIONS = 8
 """How often a graph is compiled again because its weights have changed; after that it runs in PyTorch."""
-OPTIONS = ("isa", "threads", "numerics", "cache", "build_dir", "fallback")
+OPTIONS = ("isa", "threads", "numerics", "weight_storage", "cache", "build_dir", "fallback")
 
 Run = Callable[..., Sequence[Any]]
 Stamp = tuple[tuple[int, int], ...]

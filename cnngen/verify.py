@@ -9,7 +9,8 @@ Three independent questions:
    result must be equal bit for bit (`verify_integers`).
 3. *Is the whole network the one that was asked for?* Native output against the reference of the
    graph as loaded, before any pass. No sound bound is useful here (bounds grow with the product of
-   the layers' norms); the limit is measured on the network itself, see `rounding_limits`.
+   the layers' norms); the limit is measured on the network itself, see `rounding_limits`. Where weights are
+   stored in 16 bits, what that costs is told beside it, see `storage_errors`.
 """
 
 from __future__ import annotations
@@ -27,9 +28,10 @@ from cnngen.errors import RunError
 from cnngen.feed import Feed, bind
 from cnngen.ir import Array, Graph, Node
 from cnngen.ops import Constant, Conv2D, Conv2DTranspose, Dense, MatMul
-from cnngen.reference import evaluate
+from cnngen.reference import evaluate, reference
 from cnngen.report.verify_report import Comparison, LayerReport, Mismatch, OutputReport, Report
 from cnngen.verify_integers import IntegerCase, integer_cases, integer_twin
+from cnngen.weight_storage import narrows
 
 SAMPLES = 2
 """Perturbed runs that estimate the end-to-end rounding error."""
@@ -57,6 +59,8 @@ class Verifiable(Protocol):
     def threads(self) -> int: ...
     @property
     def batch(self) -> int: ...
+    @property
+    def weight_storage(self) -> str: ...
     def __call__(self, *xs: Any) -> Any: ...
     def trace(self, *xs: Any) -> dict[str, Array]: ...
     def run_layer(self, name: str, inputs: list[Array], weights: Any = None) -> Array: ...
@@ -77,7 +81,8 @@ def verify(net: Verifiable, *, x: Feed | None = None, seed: int = 0, progress: P
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         layers, outputs = _check(net, _feed(net, x, seed), seed, progress or (lambda *_: None))
     seconds = time.perf_counter() - start
-    return Report(net.name, net.isa, net.threads, net.batch, seed, tuple(layers), tuple(outputs), seconds)
+    parts = tuple(layers), tuple(outputs)
+    return Report(net.name, net.isa, net.threads, net.batch, seed, *parts, seconds, net.weight_storage)
 
 
 def _check(
@@ -165,7 +170,8 @@ def rounding_limits(
     1993), which carries the allowed errors through the network as it really amplifies them. Rounding
     errors of correct kernels are several times smaller than the estimate; a wrong pass, layout or
     buffer is orders of magnitude larger than the limit. Where the target rounds tensors and factors to
-    fewer bits, the perturbed runs round the weights, too, and draw errors of that size for the rest.
+    fewer bits, or only stored weights, the perturbed runs round the weights, too, and draw errors of that size for
+    the rest.
     """
     reference, perturbed = _perturbed_reference(graph, feed, np.random.default_rng([seed, 2**31]), arithmetic)
     limits = {}
@@ -182,26 +188,65 @@ def _end_to_end(net: Verifiable, feed: dict[str, Array], seed: int) -> list[Outp
     results = net(*feed.values())
     arrays = list(results) if isinstance(results, list | tuple) else [results]
     limits = rounding_limits(net.source_graph, feed, seed, _coarsest(net))
+    values = {name: value for name, (value, _, _) in limits.items()}
+    costs = storage_errors(net.source_graph, feed, net.weight_storage, values)
     reports = []
     for native, (name, (value, estimate, limit)) in zip(arrays, limits.items(), strict=True):
         actual = np.asarray(native, np.float64)
         top1, tie = _top1(actual, value) if batched(net.source_graph) else (None, None)
         images = len(value) if batched(net.source_graph) else 1
-        reports.append(OutputReport(name, relative_error(actual, value), estimate, limit, images, top1, tie))
+        error = relative_error(actual, value)
+        reports.append(OutputReport(name, error, estimate, limit, images, top1, tie, costs.get(name)))
     return reports
 
 
+def storage_errors(
+    graph: Graph, feed: Mapping[str, Array], storage: str, values: Mapping[str, Array]
+) -> dict[str, float]:
+    """What it costs to store weights in 16 bits: the reference with rounded weights against the one without, `values`.
+
+    L2 norms relative to the value, without any error of float32 arithmetic; none for float32 weights.
+    """
+    if storage == "fp32":
+        return {}
+    nodes = {node.name: node for node in graph.nodes}
+    matrices = {node.inputs[1] for node in graph.nodes if _is_narrowed(node, nodes) and isinstance(node.op, MatMul)}
+    rounded = []
+    for node in graph.nodes:
+        if isinstance(node.op, Dense) and _is_narrowed(node, nodes):
+            node = Arithmetic(weights=storage).round_weights(node)
+        elif node.name in matrices:
+            node = replace(node, weights={"value": ROUNDING[storage](node.weights["value"])})
+        rounded.append(node)
+    results = reference(replace(graph, nodes=tuple(rounded)), dict(feed), keep=True)
+    assert isinstance(results, dict)
+    return {name: relative_error(results[name], value) for name, value in values.items()}
+
+
+def _is_narrowed(node: Node, nodes: Mapping[str, Node]) -> bool:
+    """Whether a layer is compiled to a dense one that keeps its weights in 16 bits, where that is asked for."""
+    if isinstance(node.op, Dense):
+        return narrows(node.weights["weight"].size)
+    if not isinstance(node.op, MatMul) or node.inputs[1] not in nodes:
+        return False
+    matrix = nodes[node.inputs[1]].op
+    return isinstance(matrix, Constant) and len(matrix.shape) == 2 and narrows(matrix.shape[0] * matrix.shape[1])
+
+
 def _coarsest(net: Verifiable) -> Arithmetic:
-    """The arithmetic of the tensor that is rounded most: the whole network is estimated with it."""
+    """The arithmetic of the tensor that is rounded most: the whole network is estimated with it.
+
+    Its tile is the largest of any layer, of which none has both that and rounded weights.
+    """
     names = [*(node.name for node in net.graph.nodes), *(tensor.name for tensor in net.graph.inputs)]
     found = [net.arithmetic(name) for name in names]
     side = max((max(a.tile) for a in found if a.tile), default=0)
-    transformed = Arithmetic(tile=(side, side) if side else None, rows=max(a.rows for a in found))
-    return next((a for a in found if a.tensor_cores), next((a for a in found if not a.exact), transformed))
+    coarsest = next((a for a in found if a.tensor_cores), next((a for a in found if not a.exact), FLOAT32))
+    return replace(coarsest, tile=(side, side) if side else None, rows=max(a.rows for a in found))
 
 
 def _samples(arithmetic: Arithmetic) -> int:
-    return SAMPLES if arithmetic.exact else COARSE_SAMPLES
+    return SAMPLES if arithmetic.exact or arithmetic.only_weights else COARSE_SAMPLES
 
 
 def _perturbed_reference(
@@ -213,6 +258,7 @@ def _perturbed_reference(
     moved = {name: [value] * samples for name, value in clean.items()}
     last_use = {name: position for position, node in enumerate(graph.nodes) for name in node.inputs}
     constants = {node.name for node in graph.nodes if isinstance(node.op, Constant)}
+    nodes = {node.name: node for node in graph.nodes}
     for position, node in enumerate(graph.nodes):
         found = Arithmetic(tile=arithmetic.tile, rows=arithmetic.rows).bound(
             node, [clean[name] for name in node.inputs]
@@ -221,6 +267,8 @@ def _perturbed_reference(
         # A product with a constant matrix is compiled as the dense layer or convolution that it is.
         matrix = isinstance(node.op, MatMul) and node.inputs[1] in constants
         layer = matrix or isinstance(node.op, Conv2D | Conv2DTranspose | Dense)
+        if arithmetic.only_weights:
+            layer = _is_narrowed(node, nodes)
         rounds = arithmetic if layer else Arithmetic(arithmetic.stored)
         weights = rounds.round_weights(node)
         signs = rng.integers(0, 2, (samples, *found.value.shape), dtype=np.int8) * 2 - 1

@@ -20,6 +20,7 @@ class FakeNetwork:
     """`graph` run node by node in float32; `source_graph` is what the caller claims to have compiled."""
 
     isa = "numpy"
+    weight_storage = "fp32"
     threads = 1
 
     def __init__(

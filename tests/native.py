@@ -39,9 +39,18 @@ def target(isa: str, threads: int = 1, *, fast: bool = False) -> Target:
     return Target(ISAS[isa], threads, reproducible=not fast)
 
 
-def planned(graph: Graph, isa: str, threads: int = 1, *, fast: bool = False, choices: Choices = NO_CHOICES) -> Plan:
+def planned(
+    graph: Graph,
+    isa: str,
+    threads: int = 1,
+    *,
+    fast: bool = False,
+    choices: Choices = NO_CHOICES,
+    weight_storage: str = "fp32",
+) -> Plan:
     """`graph` planned as it is: no pass sees it. `choices` force how layers are computed."""
-    return plan_graph(graph, replace(target(isa, threads, fast=fast), choices=choices))
+    chosen = replace(target(isa, threads, fast=fast), choices=choices, weight_storage=weight_storage)
+    return plan_graph(graph, chosen)
 
 
 def native(
@@ -52,9 +61,10 @@ def native(
     *,
     fast: bool = False,
     choices: Choices = NO_CHOICES,
+    weight_storage: str = "fp32",
 ) -> Network:
     """`graph` planned as it is, compiled (with `flags` behind all others) and loaded."""
-    plan = planned(graph, isa, threads, fast=fast, choices=choices)
+    plan = planned(graph, isa, threads, fast=fast, choices=choices, weight_storage=weight_storage)
     tree = pipeline.sources(plan)
     tree = replace(tree, flags=(*tree.flags, *flags))
     path = library(tree, find_compiler())

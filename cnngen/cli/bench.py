@@ -22,6 +22,7 @@ from cnngen.cli.common import (
     SpecArgument,
     TargetOption,
     WeightsOption,
+    WeightStorageOption,
     console,
     find_spec,
     input_shapes,
@@ -29,6 +30,7 @@ from cnngen.cli.common import (
     quantity,
     working,
 )
+from cnngen.weight_storage import phrase
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -51,6 +53,7 @@ def bench(
     threads: Annotated[int, typer.Option("--threads", min=1, help="Threads, each on a core of its own.")] = 1,
     batch: BatchOption = 1,
     numerics: NumericsOption = "fast",
+    weight_storage: WeightStorageOption = "fp32",
     rounds: Annotated[
         int | None, typer.Option("--rounds", min=1, help="Measurements to take: by default 50, or 9 of each contender.")
     ] = None,
@@ -88,8 +91,10 @@ def bench(
       cnngen bench model.onnx --against onnxruntime,openvino,ncnn,torch
     """
     if against is not None:
-        if plot or weights or input_shape or batch != 1 or target != "cpu":
-            raise typer.BadParameter("--against races a network as its file has it, on the CPU, one image at a time")
+        if plot or weights or input_shape or batch != 1 or target != "cpu" or weight_storage != "fp32":
+            raise typer.BadParameter(
+                "--against races a network as its file has it, on the CPU in float32, one image at a time"
+            )
         _race(find_spec(spec), against, threads, numerics, isa, rounds or 9, json)
         return
     rounds = rounds or 50
@@ -115,6 +120,7 @@ def bench(
             threads=threads,
             batch=batch,
             numerics=numerics,
+            weight_storage=weight_storage,
         ) as net:
             rng = np.random.default_rng(0)
             xs = [rng.standard_normal(shape, np.float32) for shape in net.input_shapes]
@@ -152,7 +158,8 @@ def _target(net: Network) -> str:
     """What was measured: the ISA with its threads, or the GPU's kernels, which are named with their precision."""
     if net.isa.startswith("cuda"):
         return net.isa
-    return f"{net.isa}, {net.threads} thread{'s' if net.threads > 1 else ''}, {net.precision}"
+    threads = f"{net.threads} thread{'s' if net.threads > 1 else ''}"
+    return f"{net.isa}, {threads}, {net.precision}{phrase(net.weight_storage)}"
 
 
 def _profile_table(layers: list[dict[str, Any]]) -> Table:
@@ -255,6 +262,7 @@ def _result(net: Network, seconds: list[float], cores: list[int]) -> dict[str, A
         "threads": net.threads,
         "batch": net.batch,
         "precision": net.precision,
+        "weight_storage": net.weight_storage,
         "cores": cores,
         "rounds": len(seconds),
         "median_ms": median * 1e3,

@@ -131,6 +131,13 @@ NumericsOption = Annotated[
     str,
     typer.Option("--numerics", help="fast (some by Winograd), or reproducible: the same bits on every FMA ISA."),
 ]
+WeightStorageOption = Annotated[
+    str,
+    typer.Option(
+        "--weight-storage",
+        help="Of large dense layers: fp32, or bf16 or fp16, which halve what batch 1 reads, and round the weights.",
+    ),
+]
 StrictOption = Annotated[
     bool, typer.Option("--strict", help="Weights that look wrong (NaN, infinity) are an error, not a warning.")
 ]

@@ -23,12 +23,14 @@ from cnngen.cli.common import (
     TargetOption,
     ThreadsOption,
     WeightsOption,
+    WeightStorageOption,
     console,
     find_spec,
     input_shapes,
     quantity,
     working,
 )
+from cnngen.weight_storage import phrase
 
 BUDGET = 60.0
 """Seconds of tuning, as in `cnngen.tuning`, which the help does without."""
@@ -55,6 +57,7 @@ def compile_(
     batch: BatchOption = 1,
     threads: ThreadsOption = None,
     numerics: NumericsOption = "fast",
+    weight_storage: WeightStorageOption = "fp32",
     tune: Annotated[bool, typer.Option("--tune", help="Choose kernels by measuring them.")] = False,
     tune_file: Annotated[
         Path | None,
@@ -97,7 +100,9 @@ def compile_(
     with working(f"Compiling {path.name}") as say:
         say("reading")
         with watch("read"):
-            kind, device = pipeline.check_options(target, numerics, precision, isa, threads, architectures)
+            kind, device = pipeline.check_options(
+                target, numerics, precision, isa, threads, architectures, weight_storage
+            )
             gpu, no_device = None, None
             if kind == "cuda":
                 architectures, gpu, no_device = _planned_for(device, architectures)
@@ -112,6 +117,7 @@ def compile_(
                     isa=isa,
                     threads=threads,
                     numerics=numerics,
+                    weight_storage=weight_storage,
                     target=kind,
                     precision=precision,
                     architectures=architectures,
@@ -132,6 +138,7 @@ def compile_(
                     isa=isa,
                     threads=threads,
                     numerics=numerics,
+                    weight_storage=weight_storage,
                     precision=precision,
                     architectures=architectures,
                     device=device,
@@ -146,6 +153,7 @@ def compile_(
                 isa=isa,
                 threads=threads,
                 numerics=numerics,
+                weight_storage=weight_storage,
                 precision=precision,
                 architectures=architectures,
                 gpu=gpu,
@@ -241,7 +249,7 @@ def _target(plan: AnyPlan, tree: SourceTree) -> str:
     threads = plan.target.threads
     if tree.architectures:
         return f"{plan.target.name} for {', '.join(tree.architectures)}"
-    precision = "" if plan.target.name.startswith("cuda") else ", fp32"
+    precision = "" if plan.target.name.startswith("cuda") else f", fp32{phrase(plan.weight_storage)}"
     return f"{plan.target.name}, {threads} thread{'s' if threads > 1 else ''}{precision}"
 
 

@@ -20,6 +20,7 @@ from cnngen.cli.common import (
     TargetOption,
     ThreadsOption,
     WeightsOption,
+    WeightStorageOption,
     console,
     find_spec,
     input_shapes,
@@ -48,6 +49,7 @@ def inspect(
     isa: IsaOption = "native",
     threads: ThreadsOption = None,
     numerics: NumericsOption = "fast",
+    weight_storage: WeightStorageOption = "fp32",
     tune_file: Annotated[
         Path | None, typer.Option("--tune-file", metavar="FILE", help="Plan with the tuned choices in this file.")
     ] = None,
@@ -91,13 +93,20 @@ def inspect(
         return
     if html and target != "cpu":
         raise typer.BadParameter("--html draws what the CPU gets; leave out --target")
-    kind, _ = pipeline.check_options(target, numerics, precision, isa, threads, architectures)
+    kind, _ = pipeline.check_options(target, numerics, precision, isa, threads, architectures, weight_storage)
     choices = None
     if tune_file is not None:
         from cnngen.tuning import tuned_choices
 
         choices = tuned_choices(
-            graph, tune_file, target=kind, isa=isa, threads=threads, numerics=numerics, seconds=0
+            graph,
+            tune_file,
+            target=kind,
+            isa=isa,
+            threads=threads,
+            numerics=numerics,
+            weight_storage=weight_storage,
+            seconds=0,
         ).choices
     compiled = pipeline.any_plan_for(
         graph,
@@ -105,6 +114,7 @@ def inspect(
         isa=isa,
         threads=threads,
         numerics=numerics,
+        weight_storage=weight_storage,
         precision=precision,
         architectures=architectures,
         run_here=False,

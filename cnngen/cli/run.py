@@ -18,6 +18,7 @@ from cnngen.cli.common import (
     TargetOption,
     ThreadsOption,
     WeightsOption,
+    WeightStorageOption,
     console,
     find_spec,
     input_shapes,
@@ -51,6 +52,7 @@ def run(
     architectures: ArchitecturesOption = "native",
     isa: IsaOption = "native",
     threads: ThreadsOption = None,
+    weight_storage: WeightStorageOption = "fp32",
     _debug: DebugOption = False,
 ) -> None:
     """Run the network on an array or a picture.
@@ -90,6 +92,7 @@ def run(
             architectures=architectures,
             isa=isa,
             threads=threads,
+            weight_storage=weight_storage,
         ) as net,
     ):
         if file.suffix.lower() in SUFFIXES:

@@ -19,6 +19,7 @@ from cnngen.cli.common import (
     TargetOption,
     ThreadsOption,
     WeightsOption,
+    WeightStorageOption,
     console,
     find_spec,
     input_shapes,
@@ -37,6 +38,7 @@ def verify(
     architectures: ArchitecturesOption = "native",
     isa: IsaOption = "native",
     threads: ThreadsOption = None,
+    weight_storage: WeightStorageOption = "fp32",
     batch: BatchOption = 1,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the inputs.")] = 0,
     json: JsonOption = False,
@@ -71,6 +73,7 @@ def verify(
             architectures=architectures,
             isa=isa,
             threads=threads,
+            weight_storage=weight_storage,
             batch=batch,
         ) as net:
             report = check(net, seed=seed, progress=lambda layer, done, total: say(f"{layer} ({done}/{total})"))

@@ -57,6 +57,11 @@ class NetworkPlan(ABC, Generic[L]):
     def suffix(self) -> str:
         """What the target adds to the names of kernels."""
 
+    @property
+    def weight_storage(self) -> str:
+        """The format in which large dense layers keep their weights, beside what the tensors have."""
+        return "fp32"
+
     @abstractmethod
     def arithmetic(self, node: str) -> Arithmetic:
         """How the kernels of `node` round."""

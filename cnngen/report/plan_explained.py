@@ -74,7 +74,7 @@ def explain(plan: Plan) -> list[LayerPlan]:
             LayerPlan(
                 step.node,
                 node.op.kind if node else "copy",
-                algorithm_of(main),
+                algorithm_of(main) + _stored(main),
                 _tile(main),
                 _blocking(main),
                 tuple(dict.fromkeys(symbols[call.kernel] for call in calls)),
@@ -103,6 +103,11 @@ def algorithm_of(kernel: object) -> str:
     names: dict[type, str] = {ConvKernel: "direct", DepthwiseKernel: "depthwise", PlanarConvKernel: "planar"}
     name = type(kernel).__name__.removesuffix("Kernel")
     return names.get(type(kernel), "".join(f" {c.lower()}" if c.isupper() else c for c in name).strip())
+
+
+def _stored(kernel: object) -> str:
+    """Behind the algorithm: the format of the weights, where that is not float32."""
+    return f", {kernel.storage} weights" if isinstance(kernel, ConvKernel) and kernel.storage != "fp32" else ""
 
 
 def _tile(kernel: object) -> str:

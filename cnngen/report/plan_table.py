@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from cnngen.backends.cpu.plan import Plan
 from cnngen.report.plan_explained import explain, microseconds
+from cnngen.weight_storage import phrase
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -31,6 +32,7 @@ def plan_json(plan: Plan) -> dict[str, Any]:
         "network": plan.name,
         "isa": plan.target.name,
         "threads": plan.target.threads,
+        "weight_storage": plan.weight_storage,
         "machine": plan.target.machine._asdict(),
         "arena_bytes": plan.arena_bytes,
         "arena_lower_bound_bytes": 4 * plan.arena.lower_bound,
@@ -46,8 +48,8 @@ def print_plan(plan: Plan, console: Console) -> None:
     from rich.text import Text
 
     rows = explain(plan)
-    threads = plan.target.threads
-    console.print(Text(f"plan {plan.name}: {plan.target.name}, threads {threads}", style="bold"))
+    target = f"{plan.target.name}, threads {plan.target.threads}{phrase(plan.weight_storage)}"
+    console.print(Text(f"plan {plan.name}: {target}", style="bold"))
     console.print(machine_text(plan), markup=False, highlight=False)
     console.print(
         f"arena {plan.arena_bytes:,} bytes, lower bound {4 * plan.arena.lower_bound:,}; "

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from cnngen.backends.files import FolderError, make_folder, put
 from cnngen.backends.sources import SourceTree
 from cnngen.ir import Graph
+from cnngen.weight_storage import phrase
 
 if TYPE_CHECKING:
     from cnngen.backends import AnyPlan
@@ -35,7 +36,7 @@ def plan_text(plan: AnyPlan) -> str:
     symbols = plan.kernels
     arena, size = plan.arena, plan.element.itemsize
     lines = [
-        f"plan {plan.name}: {plan.target.name}, threads {plan.target.threads}",
+        f"plan {plan.name}: {plan.target.name}, threads {plan.target.threads}{phrase(plan.weight_storage)}",
         f"arena {plan.arena_bytes} bytes, lower bound {size * arena.lower_bound}; weights {4 * plan.blob_floats} bytes",
         "",
     ]

@@ -15,6 +15,7 @@ import numpy as np
 
 from cnngen.ir import Array
 from cnngen.ops import Bound
+from cnngen.weight_storage import phrase
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -167,7 +168,8 @@ class OutputReport:
     `error` is the L2 norm of native minus reference over that of the reference; `estimate` is the
     same for a float64 run in which every element of every layer was moved by its alarm bound, up or
     down at random; `limit` is what fails. `top1` counts the images whose largest class agrees, of
-    `images`, where the output is a vector of classes.
+    `images`, where the output is a vector of classes. `storage` is the part of the error that weights in 16 bits
+    make: of the reference with rounded weights, in float64.
     """
 
     name: str
@@ -177,6 +179,7 @@ class OutputReport:
     images: int
     top1: int | None
     nearest_tie: float | None = None
+    storage: float | None = None
 
     @property
     def status(self) -> Status:
@@ -197,6 +200,7 @@ class Report:
     layers: tuple[LayerReport, ...]
     outputs: tuple[OutputReport, ...]
     seconds: float
+    weight_storage: str = "fp32"
 
     @property
     def parts(self) -> tuple[LayerReport | OutputReport, ...]:
@@ -253,7 +257,8 @@ class Report:
 
     def _title(self) -> str:
         threads = f"{self.threads} thread{'s' if self.threads != 1 else ''}"
-        return f"{self.network}: verify, {self.isa}, {threads}, batch {self.batch}, seed {self.seed}"
+        target = f"{self.isa}, {threads}{phrase(self.weight_storage)}"
+        return f"{self.network}: verify, {target}, batch {self.batch}, seed {self.seed}"
 
     def _notes(self) -> list[str]:
         """One line for each finding that is not a pass, failures first."""
@@ -330,6 +335,8 @@ def _output_line(output: OutputReport) -> str:
         f"output {output.name}: L2-relative error {output.error:.2e} "
         f"(rounding estimate {output.estimate:.1e}, fails above {output.limit:.1e})"
     )
+    if output.storage is not None:
+        line += f", of which weights in 16 bits make {output.storage:.2e}"
     return line if output.top1 is None else f"{line}, top-1 agrees on {output.top1} of {output.images}"
 
 

@@ -62,6 +62,7 @@ def tuned_choices(
     isa: str = "native",
     threads: int | None = None,
     numerics: str = "fast",
+    weight_storage: str = "fp32",
     precision: str = "fp32",
     architectures: str = "native",
     device: int = 0,
@@ -95,5 +96,7 @@ def tuned_choices(
         return cuda.tune(optimise(source_graph), chosen, TuningFile(file), seconds, tell, device)
     from cnngen.tuning import cpu
 
-    resolved = pipeline.cpu_target_for(source_graph, isa=isa, threads=threads, numerics=numerics)
+    resolved = pipeline.cpu_target_for(
+        source_graph, isa=isa, threads=threads, numerics=numerics, weight_storage=weight_storage
+    )
     return cpu.tune(optimise(source_graph), resolved, TuningFile(file), seconds, progress or (lambda *_: None))

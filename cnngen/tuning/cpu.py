@@ -12,12 +12,14 @@ import numpy as np
 from cnngen.backends.cpu import cost
 from cnngen.backends.cpu.choices import Choice, Image
 from cnngen.backends.cpu.machine import cpu_model
+from cnngen.backends.cpu.plan import parameter_bytes
 from cnngen.backends.cpu.target import Target
 from cnngen.errors import PlanError, TuningError
 from cnngen.ops import Conv2D
 from cnngen.plan.memory import as_image
 from cnngen.tuning import Tuned
 from cnngen.tuning.trials import build_trials, key_of, plan_trial, time_trials, tunable
+from cnngen.weight_storage import phrase
 
 if TYPE_CHECKING:
     from cnngen.backends.toolchains import AnyCompiler
@@ -40,7 +42,7 @@ def device(target: Target) -> str:
     """All that decides code and speed beside the layer."""
     threads = f"{target.threads} thread{'s' if target.threads > 1 else ''}"
     numerics = "reproducible" if target.reproducible else "fast"
-    return f"{cpu_model()}, {target.name}, {threads}, {numerics}"
+    return f"{cpu_model()}, {target.name}, {threads}, {numerics}{phrase(target.weight_storage)}"
 
 
 def tune(graph: Graph, target: Target, file: TuningFile, seconds: float, progress: Progress) -> Tuned:
@@ -82,7 +84,7 @@ def _macs(graph: Graph, node: Node) -> int:
 def measure(graph: Graph, node: Node, target: Target, compiler: AnyCompiler) -> dict[str, Any]:
     """The entry of one layer: the choice that is clearly faster than the plan, or an empty one."""
     planned, others = candidates(graph, node, target)
-    weights = sum(array.nbytes for other in graph.nodes for array in other.weights.values())
+    weights = parameter_bytes(graph, target.weight_storage)
     choices = [planned, *others]
     trials = build_trials(graph, node, target, choices, compiler)
     times = time_trials(trials, weights, ROUNDS[0])
@@ -110,8 +112,7 @@ def winner(times: Array) -> int:
 
 def candidates(graph: Graph, node: Node, target: Target) -> tuple[Choice, list[Choice]]:
     """How a layer is planned in its network, and other ways whose code is not the same, the most promising first."""
-    weights = sum(array.nbytes for other in graph.nodes for array in other.weights.values())
-    target = replace(target, parameter_bytes=weights)
+    target = replace(target, parameter_bytes=parameter_bytes(graph, target.weight_storage))
     op, source = node.op, as_image(graph.input_types(node)[0])
     output = as_image(graph.types[node.name])
     planned = cost.fastest(op, source, output, target).choice  # type: ignore[arg-type]  # `tunable` says so

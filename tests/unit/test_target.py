@@ -48,14 +48,15 @@ AVX512 = "avx512f avx512vl avx512dq avx512bw"
     [
         ("x86_64", "processor: 0\nflags\t\t: fpu sse2\n", ("scalar",)),
         ("x86_64", "flags\t\t: sse2 sse4_1\n", ("scalar", "sse4.1")),
-        ("x86_64", "flags\t\t: sse4_1 avx2 fma\n", ("scalar", "sse4.1", "avx2")),
-        ("AMD64", "flags\t\t: sse4_1 avx2 fma\n", ("scalar", "sse4.1", "avx2")),
+        ("x86_64", "flags\t\t: sse4_1 avx2 fma f16c\n", ("scalar", "sse4.1", "avx2")),
+        ("AMD64", "flags\t\t: sse4_1 avx2 fma f16c\n", ("scalar", "sse4.1", "avx2")),
+        ("x86_64", "flags\t\t: sse4_1 avx2 fma\n", ("scalar", "sse4.1")),
         ("x86_64", "flags\t\t: sse4_1 avx2\n", ("scalar", "sse4.1")),
-        ("x86_64", f"flags\t\t: sse4_1 avx2 fma {AVX512}\n", ("scalar", "sse4.1", "avx2", "avx512")),
-        ("x86_64", "flags\t\t: sse4_1 avx2 fma avx512f\n", ("scalar", "sse4.1", "avx2")),
-        ("x86_64", "bugs: sse4_1 avx2 fma\n", ("scalar",)),
+        ("x86_64", f"flags\t\t: sse4_1 avx2 fma f16c {AVX512}\n", ("scalar", "sse4.1", "avx2", "avx512")),
+        ("x86_64", "flags\t\t: sse4_1 avx2 fma f16c avx512f\n", ("scalar", "sse4.1", "avx2")),
+        ("x86_64", "bugs: sse4_1 avx2 fma f16c\n", ("scalar",)),
         ("x86_64", None, ("scalar",)),
-        ("aarch64", "flags\t\t: sse4_1 avx2 fma\n", ("scalar",)),
+        ("aarch64", "flags\t\t: sse4_1 avx2 fma f16c\n", ("scalar",)),
     ],
 )
 def test_host_isas_follow_the_flags_of_the_cpu(
@@ -72,7 +73,7 @@ def test_host_isas_of_this_machine_are_known_and_begin_with_scalar() -> None:
 
 
 def test_refuses_an_isa_that_this_machine_lacks_with_two_ways_out(host: Become) -> None:
-    host("x86_64", "flags : sse4_1 avx2 fma\n")
+    host("x86_64", "flags : sse4_1 avx2 fma f16c\n")
     with pytest.raises(TargetError) as caught:
         resolve("avx512", 1)
     message = str(caught.value)

@@ -39,7 +39,7 @@ HEADERS = (*(isa.header for isa in ISAS.values()), "emulated.h")
 VOCABULARIES = (*host_isas(), "sse4.1-emulated", "avx2-emulated", "avx512-emulated")
 HALVES = {"h_zero", "h_set1", "h_load", "h_store", "h_fma", "h_of", "h_widened"}
 """Of vectors of 16 lanes: with a test of their own below."""
-HELPERS = {"v_mask_n", "v_float_of", "v_bits_of"}
+HELPERS = {"v_mask_n", "v_float_of", "v_bits_of", "v_float_of_half"}
 """What some headers need for themselves; no template may use them."""
 
 U = 2.0**-24
@@ -65,7 +65,7 @@ BINARY: dict[str, Callable[[Array, Array], Array]] = {
 UNARY: dict[str, Callable[[Array], Array]] = {"v_sqrt": np.sqrt, "v_round": np.rint}
 ELSEWHERE = {
     "v_zero", "v_set1", "v_load", "v_store", "v_load_n", "v_store_n", "v_fma", "v_select_lt", "v_pow2",
-    "v_pow2_shifted", "v_exponent", "v_mantissa", "v_reduce_max",
+    "v_pow2_shifted", "v_exponent", "v_mantissa", "v_reduce_max", "v_load_bf16", "v_load_f16",
 }  # fmt: skip
 """Operations with tests of their own below."""
 ACTIVATIONS = (
@@ -148,6 +148,7 @@ def source(isa: str) -> str:
     """
     calls = {name: f"{name}(A, B)" for name in BINARY} | {name: f"{name}(A)" for name in UNARY}
     calls |= {"v_fma": "v_fma(A, B, C)", "v_set1": "v_set1(a[0])", "v_zero": "v_zero()", "v_load": "v_load(a + i)"}
+    calls |= {name: f"{name}((const uint16_t *)a + i)" for name in ("v_load_bf16", "v_load_f16")}
     calls |= {"v_pow": "v_pow(A, B)", "v_select_lt": "v_select_lt(A, B, C, v_set1(42.0f))"}
     calls |= {
         name: f"{name}(A)" for name in ("v_pow2", "v_pow2_shifted", "v_exponent", "v_mantissa", *FUNCTIONS_OF_ONE)
@@ -325,6 +326,14 @@ def test_moves(vocabulary: Vocabulary) -> None:
     assert_same_bits(vocabulary("v_zero", x), np.zeros(64))
     for value in SPECIAL:
         assert_same_bits(vocabulary("v_set1", np.full(16, value)), np.full(16, value))
+
+
+def test_every_number_of_16_bits_becomes_the_float32_that_it_is(vocabulary: Vocabulary) -> None:
+    every = np.arange(1 << 16, dtype=np.uint16)
+    stored = np.concatenate([every, every]).view(np.float32)  # a function over floats reads the first half of it
+    wide = vocabulary("v_load_bf16", stored)
+    assert_same_bits(wide, (every.astype(np.uint32) << 16).view(np.float32), "bf16")
+    assert_same_bits(vocabulary("v_load_f16", stored), every.view(np.float16).astype(np.float32), "fp16")
 
 
 def test_powers_of_two_take_floats_apart_and_together(vocabulary: Vocabulary) -> None:

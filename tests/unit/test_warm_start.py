@@ -44,7 +44,7 @@ WARM_MODULES = {
     "cnngen.backends.cpu.target", "cnngen.calls", "cnngen.digest", "cnngen.errors", "cnngen.feed", "cnngen.forks",
     "cnngen.frontends", "cnngen.frontends.files", "cnngen.frontends.record", "cnngen.interface", "cnngen.ir",
     "cnngen.manifest", "cnngen.network", "cnngen.own_code", "cnngen.pipeline", "cnngen.repeated", "cnngen.resources",
-    "cnngen.store", "cnngen.tensors", "cnngen.tuning", "cnngen.workspace",
+    "cnngen.store", "cnngen.tensors", "cnngen.tuning", "cnngen.weight_storage", "cnngen.workspace",
 }  # fmt: skip
 HEAVY = {"pydantic", "pydantic_core", "jinja2", "yaml", "safetensors", "subprocess", "tempfile", "concurrent",
          "platformdirs", "typer", "rich", "random", "secrets", "zipfile"}  # fmt: skip

@@ -26,6 +26,7 @@ from cnngen.backends.cpu.choices import Choice, Image
 from cnngen.backends.cpu.target import Target
 from cnngen.ir import TensorType
 from cnngen.ops import Conv2D, Dense
+from cnngen.weight_storage import narrows
 from cnngen.winograd_rows import along_height, row_tiles
 
 Limit = Literal["FMA", "transforms", "L2", "L3", "memory"]
@@ -185,7 +186,8 @@ def direct(op: Conv2D | Dense, source: Image, output: Image, target: Target, cho
     cycles = taps * tiled.cycles / SHARE_OF_PEAK + RESULT_CYCLES * results
     arithmetic = cycles / machine.cycles_a_second(lanes)
     passes = sum(block.count for block in tiled.blocks)
-    weights = 4.0 * taps * filters * groups / target.threads
+    narrow = target.weight_storage != "fp32" and isinstance(op, Dense) and narrows(taps * filters)
+    weights = (2.0 if narrow else 4.0) * taps * filters * groups / target.threads
     return _with_traffic(arithmetic, source, output, target, weights, passes)
 
 

@@ -30,6 +30,7 @@ from cnngen.plan.layout import Scratch
 from cnngen.plan.memory import View
 from cnngen.plan.phases import phase_view
 from cnngen.plan.steps import Lowered
+from cnngen.weight_storage import narrows
 
 PLANAR_STORE_CYCLES = 1.2
 """Cycles to store one result of the planar convolution, which turns rows into pixels."""
@@ -236,7 +237,10 @@ def dense(op: Dense, reads: tuple[View, ...], write: View, target: Target) -> Lo
     features = source.shape[3]
     loops, epilogue = (Loop(features, 1, "c"),), Epilogue(op.activation)
     chosen = target.choices.find(op, source.shape, write.shape) or Choice("direct")
-    kernel = _tiled("dense", axes, 1, features, op.units, 1, loops, op.use_bias, False, epilogue, target, chosen)
+    storage = target.weight_storage if narrows(features * op.units) else "fp32"
+    kernel = _tiled(
+        "dense", axes, 1, features, op.units, 1, loops, op.use_bias, False, epilogue, target, chosen, storage
+    )
     return Lowered(kernel, reads, write)
 
 
@@ -253,6 +257,7 @@ def _tiled(
     epilogue: Epilogue,
     target: Target,
     chosen: Choice,
+    storage: str = "fp32",
 ) -> ConvKernel:
     lanes, registers = target.isa.lanes, target.isa.registers
     *outer, columns = merge_axes(axes)
@@ -281,7 +286,7 @@ def _tiled(
     passes: tuple[Loop, ...] = ()
     chunk, fetch = 1, False
     if pixel_count == 1 and 4 * taps * group_outputs > STREAMED_BYTES and not chosen.vectors:
-        blocks = tiling.stream_channels(group_outputs, lanes, registers)
+        blocks = tiling.stream_channels(group_outputs, lanes, registers, 4 if storage == "fp32" else 2)
     elif pixel_count > 1:
         width = max(block.vectors for block in blocks) * lanes
         chunk = blocking.rows_of_unit(rows, len(pixels))
@@ -308,6 +313,7 @@ def _tiled(
         passes=passes,
         chunk=chunk,
         fetch=fetch,
+        storage=storage,
     )
 
 

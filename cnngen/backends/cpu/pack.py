@@ -1,7 +1,7 @@
 """Packing: the weights of a graph in the order in which the kernels read them.
 
-The result is one float32 blob, which is embedded in the library. Packing another graph of the same
-structure gives a blob that the same library can run on.
+The result is one blob of float32, or of pairs of weights in 16 bits, which is embedded in the library. Packing another
+graph of the same structure gives a blob that the same library can run on.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import assert_never
 
 import numpy as np
 
+from cnngen.arithmetic import round_to_bf16
 from cnngen.backends.cpu.kernels import (
     AnyKernel,
     ArgReduceKernel,
@@ -38,6 +39,7 @@ from cnngen.backends.cpu.kernels import (
 )
 from cnngen.backends.cpu.plan import Plan
 from cnngen.backends.packing import PIECE, bias_of, pack_plan, put
+from cnngen.errors import WeightsError
 from cnngen.ir import Array, Graph, Node
 from cnngen.ops import BatchNorm, PRelu
 from cnngen.winograd import transform_filters
@@ -100,6 +102,8 @@ def pack_kernel(kernel: AnyKernel, node: Node) -> list[Array]:
 def _pack_conv(kernel: ConvKernel, node: Node) -> list[Array]:
     """Weights [group][block][stream][tap][channel] and biases [group][block][channel], for each set of blocks."""
     weight = node.weights["weight"].reshape(kernel.taps, kernel.groups, kernel.group_outputs)
+    if kernel.storage != "fp32":
+        weight = _narrowed(weight, kernel.storage, node)
     weights, biases = [], []
     for block in kernel.blocks:
         channels = slice(block.first, kernel.last_channel(block) + 1)
@@ -110,7 +114,33 @@ def _pack_conv(kernel: ConvKernel, node: Node) -> list[Array]:
         for bias in bias_of(node):
             grouped = bias.reshape(kernel.groups, kernel.group_outputs)[:, channels]
             biases.append(_padded(grouped, block.count * width))
-    return [_joined(weights), *([_joined(biases)] if biases else [])]
+    return [_whole_words(_joined(weights)), *([_joined(biases)] if biases else [])]
+
+
+def _narrowed(weight: Array, storage: str, node: Node) -> Array:
+    """Weights in 16 bits, as their bits. Raises `WeightsError` where one of them is too large for the format."""
+    result = np.empty(weight.shape, np.uint16)
+    rows = max(PIECE * len(weight) // weight.nbytes, 1)
+    for first in range(0, len(weight), rows):
+        piece = np.ascontiguousarray(weight[first : first + rows])
+        if storage == "bf16":
+            rounded = round_to_bf16(piece)
+            result[first : first + rows] = rounded.view(np.uint32) >> np.uint32(16)
+        else:
+            with np.errstate(over="ignore"):
+                rounded = piece.astype(np.float16)
+            result[first : first + rows] = rounded.view(np.uint16)
+        if np.any(np.isinf(rounded) & np.isfinite(piece)):
+            largest = float(np.abs(piece[np.isfinite(piece)]).max())
+            remedy = "use weight_storage='bf16'" if storage == "fp16" else "use weight_storage='fp32'"
+            problem = f"a weight of magnitude {largest:g} is beyond {storage}"
+            raise WeightsError(problem, layer=node.name, source=node.source, remedy=remedy)
+    return result
+
+
+def _whole_words(array: Array) -> Array:
+    """`array` as words of four bytes can hold it: an odd number of weights in 16 bits gets a zero behind them."""
+    return np.append(array, np.zeros(1, array.dtype)) if array.nbytes % 4 else array
 
 
 def _pack_winograd(kernel: WinogradKernel, node: Node) -> list[Array]:
@@ -137,7 +167,7 @@ def _joined(arrays: list[Array]) -> Array:
     """Arrays one after the other; a single one as it is."""
     if len(arrays) == 1:
         return arrays[0]
-    joined = np.empty(sum(array.size for array in arrays), np.float32)
+    joined = np.empty(sum(array.size for array in arrays), arrays[0].dtype)
     position = 0
     for array in arrays:
         put(joined[position : position + array.size], array)

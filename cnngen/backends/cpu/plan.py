@@ -11,15 +11,17 @@ import numpy as np
 
 from cnngen.arithmetic import FLOAT32, Arithmetic
 from cnngen.backends.cpu.halo import halo_of, spare_of
-from cnngen.backends.cpu.kernels import AnyKernel, HaloKernel, WinogradKernel, WinogradRowsKernel
+from cnngen.backends.cpu.kernels import AnyKernel, ConvKernel, HaloKernel, WinogradKernel, WinogradRowsKernel
 from cnngen.backends.cpu.lower import copy, lower
 from cnngen.backends.cpu.target import Target
 from cnngen.errors import PlanError
-from cnngen.ir import Graph
+from cnngen.ir import Graph, Node
+from cnngen.ops import Dense
 from cnngen.plan.layout import Layout, ScratchRooms, lay_out
 from cnngen.plan.memory import View, verify_arena
 from cnngen.plan.network_plan import Blob, NetworkPlan, lower_graph, verify_parameters
 from cnngen.plan.steps import Call, Step
+from cnngen.weight_storage import narrows
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,19 +38,24 @@ class Plan(NetworkPlan[AnyKernel]):
     def suffix(self) -> str:
         return self.target.name.replace("-", "_").replace(".", "")
 
+    @property
+    def weight_storage(self) -> str:
+        return self.target.weight_storage
+
     def arithmetic(self, node: str) -> Arithmetic:
         for kernel in (call.kernel for number in self.steps_of(node) for call in self.steps[number].calls):
             if isinstance(kernel, WinogradKernel):
                 return Arithmetic(tile=kernel.tile)
             if isinstance(kernel, WinogradRowsKernel):
                 return Arithmetic(rows=kernel.tile)
+            if isinstance(kernel, ConvKernel):
+                return Arithmetic(weights=kernel.storage)
         return FLOAT32
 
 
 def plan_graph(graph: Graph, target: Target) -> Plan:
     """Plan `graph`, which must be optimised and verified, for `target`."""
-    weights = sum(array.nbytes for node in graph.nodes for array in node.weights.values())
-    target = replace(target, parameter_bytes=weights)
+    target = replace(target, parameter_bytes=parameter_bytes(graph, target.weight_storage))
     layout = lay_out(graph, lambda graph, node: halo_of(graph, node, target), spare_of)
     blob, scratch = Blob(layout.constant_floats), ScratchRooms(layout)
     lanes = target.isa.lanes
@@ -62,6 +69,19 @@ def plan_graph(graph: Graph, target: Target) -> Plan:
     steps = _fill_halos(steps, layout, target)
     views, arena, steps = scratch.added().resolve(steps)
     return verify_plan(Plan(graph.name, graph, tuple(steps), views, arena, blob.size, layout.constants, target))
+
+
+def parameter_bytes(graph: Graph, weight_storage: str = "fp32") -> int:
+    """What all weights of a network take in memory."""
+    return sum(node_bytes(node, weight_storage) for node in graph.nodes)
+
+
+def node_bytes(node: Node, weight_storage: str) -> int:
+    """What the weights of a node take in memory."""
+    size = sum(array.nbytes for array in node.weights.values())
+    if weight_storage == "fp32" or not isinstance(node.op, Dense) or not narrows(node.weights["weight"].size):
+        return size
+    return size - node.weights["weight"].nbytes // 2
 
 
 def verify_plan(plan: Plan) -> Plan:

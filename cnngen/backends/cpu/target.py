@@ -33,14 +33,14 @@ class Isa:
     features: frozenset[str] = frozenset()
 
 
-_AVX2_FLAGS = ("-mavx2", "-mfma")
+_AVX2_FLAGS = ("-mavx2", "-mfma", "-mf16c")
 ISAS = {
     isa.name: isa
     for isa in (
         Isa("scalar", 1, 16, "scalar.h", False),
         # -mno-avx: also where the compiler is set to go beyond, as by CC="gcc -march=native".
         Isa("sse4.1", 4, 16, "sse4_1.h", False, ("-msse4.1", "-mno-avx"), frozenset({"sse4_1"})),
-        Isa("avx2", 8, 16, "avx2.h", True, _AVX2_FLAGS, frozenset({"sse4_1", "avx2", "fma"})),
+        Isa("avx2", 8, 16, "avx2.h", True, _AVX2_FLAGS, frozenset({"sse4_1", "avx2", "fma", "f16c"})),
         Isa(
             "avx512",
             16,
@@ -48,7 +48,7 @@ ISAS = {
             "avx512.h",
             True,
             (*_AVX2_FLAGS, "-mavx512f", "-mavx512vl", "-mavx512dq", "-mavx512bw", "-mprefer-vector-width=512"),
-            frozenset({"sse4_1", "avx2", "fma", "avx512f", "avx512vl", "avx512dq", "avx512bw"}),
+            frozenset({"sse4_1", "avx2", "fma", "f16c", "avx512f", "avx512vl", "avx512dq", "avx512bw"}),
         ),
     )
 }
@@ -62,6 +62,7 @@ class Target:
     With `emulated` the plan and the kernels are those of `isa`, but the vocabulary is written with
     the compiler's own vectors, so that they can be checked on a machine that lacks the ISA. `reproducible`
     code gives the same bits on every ISA with fused multiply-add: no algorithm that depends on the ISA.
+    Large dense layers keep their weights in the format `weight_storage` (`cnngen.weight_storage`).
     The planner goes by `machine` and, where its `choices` name a layer, by those. `parameter_bytes` of the whole
     network tell where a run finds its weights: in a cache, or in memory.
     """
@@ -73,6 +74,7 @@ class Target:
     given_machine: Machine | None = None
     choices: Choices = NO_CHOICES
     parameter_bytes: int = 0
+    weight_storage: str = "fp32"
 
     @property
     def machine(self) -> Machine:

@@ -20,7 +20,7 @@ LOAD_PORTS = 2
 MAX_VECTORS = 8
 ONE_ROW_PIXELS = 64
 """Up to so many pixels an image may be tiled as one row: each tile is a function of its own."""
-LINE_FLOATS = 16
+LINE_BYTES = 64
 """A cache line."""
 DEPTHWISE_ROWS, DEPTHWISE_PIXELS = 2, 7
 """Of a tile of a depthwise convolution: larger ones lose more registers than they save loads, on AVX2, too."""
@@ -28,6 +28,8 @@ DEPTHWISE_TAPS = 49
 """Up to so many taps the code for several rows is written out."""
 STREAMS = 6
 """Of weights from memory: 25 GB/s with one core, where a single stream gave 18."""
+WIDE_STREAMS, WIDE_LINES = 3, 4
+"""Fewer streams of more lines each, where registers allow it: 32 GB/s with AVX-512, where six of one line gave 29."""
 
 
 def tile_cycles(pixels: int, vectors: float) -> float:
@@ -125,13 +127,15 @@ def tile_channels(
     return best
 
 
-def stream_channels(channels: int, lanes: int, registers: int) -> tuple[ChannelBlocks, ...]:
+def stream_channels(channels: int, lanes: int, registers: int, weight_bytes: int = 4) -> tuple[ChannelBlocks, ...]:
     """Blocks for a single pixel whose weights come from memory: in several streams of whole cache lines.
 
     One stream is too few for the memory: the processor asks ahead for each of them.
     """
-    side = min(max(LINE_FLOATS // lanes, 1), registers - 4)
-    vectors = min((registers - 4) // side, STREAMS) * side
+    side, streams = min(max(LINE_BYTES // (weight_bytes * lanes), 1), registers - 4), STREAMS
+    if WIDE_LINES * side * WIDE_STREAMS <= registers - 4:
+        side, streams = WIDE_LINES * side, WIDE_STREAMS
+    vectors = min((registers - 4) // side, streams) * side
     total, tail = -(-channels // lanes), channels % lanes
     full, rest = divmod(total, vectors)
     if tail and rest == 0:

@@ -29,6 +29,7 @@ from cnngen.report.html.memory import MemoryChart, memory_chart
 from cnngen.report.inspect import count, fields_text, size
 from cnngen.report.inspect_data import Inspection, inspect_rows
 from cnngen.report.plan_data import LayerCode, Timeline, layer_code, timeline
+from cnngen.weight_storage import phrase
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,8 @@ def page(graph: Graph, plan: Plan) -> Page:
     return Page(
         name=inspection.name,
         version=__version__,
-        target=f"{plan.target.name}, {plan.target.threads} thread{'s' if plan.target.threads > 1 else ''}",
+        target=f"{plan.target.name}, {plan.target.threads} thread{'s' if plan.target.threads > 1 else ''}"
+        + phrase(plan.weight_storage),
         inputs=_tensors(inspection.inputs),
         images=inspection.images,
         outputs=_tensors(inspection.outputs),

@@ -1,4 +1,4 @@
-/* Vector vocabulary: AVX2 with FMA, eight floats at a time. */
+/* Vector vocabulary: AVX2 with FMA and F16C, eight floats at a time. */
 #ifndef CNNGEN_SIMD_H
 #define CNNGEN_SIMD_H
 
@@ -28,6 +28,14 @@ static inline __m256i v_mask_n(int n)
 static inline v_t v_zero(void) { return _mm256_setzero_ps(); }
 static inline v_t v_set1(float x) { return _mm256_set1_ps(x); }
 static inline v_t v_load(const float *p) { return _mm256_loadu_ps(p); }
+/* numbers stored in 16 bits, as float32: bfloat16 is the upper half of one */
+static inline v_t v_load_bf16(const uint16_t *p)
+{
+    const __m256i wide = _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)p));
+    return _mm256_castsi256_ps(_mm256_slli_epi32(wide, 16));
+}
+/* IEEE binary16, denormal ones included */
+static inline v_t v_load_f16(const uint16_t *p) { return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)p)); }
 static inline void v_store(float *p, v_t a) { _mm256_storeu_ps(p, a); }
 /* the first n floats; the others are zero and are not touched in memory */
 static inline v_t v_load_n(const float *p, int n) { return _mm256_maskload_ps(p, v_mask_n(n)); }

@@ -36,6 +36,14 @@ static inline v_t h_widened(h_t a) { return _mm512_castps256_ps512(a); }
 static inline v_t v_zero(void) { return _mm512_setzero_ps(); }
 static inline v_t v_set1(float x) { return _mm512_set1_ps(x); }
 static inline v_t v_load(const float *p) { return _mm512_loadu_ps(p); }
+/* numbers stored in 16 bits, as float32: bfloat16 is the upper half of one */
+static inline v_t v_load_bf16(const uint16_t *p)
+{
+    const __m512i wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)p));
+    return _mm512_castsi512_ps(_mm512_slli_epi32(wide, 16));
+}
+/* IEEE binary16, denormal ones included */
+static inline v_t v_load_f16(const uint16_t *p) { return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)p)); }
 static inline void v_store(float *p, v_t a) { _mm512_storeu_ps(p, a); }
 /* the first n floats; the others are zero and are not touched in memory */
 static inline v_t v_load_n(const float *p, int n)

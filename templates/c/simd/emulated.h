@@ -39,6 +39,19 @@ typedef float v_t __attribute__((vector_size(4 * V_LANES)));
 typedef int32_t v_mask __attribute__((vector_size(4 * V_LANES)));
 #define V_PICK(mask, x, y) ((v_t)(((v_mask)(x) & (mask)) | ((v_mask)(y) & ~(mask))))
 
+static inline float v_float_of(uint32_t bits)
+{
+    float x;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+static inline uint32_t v_bits_of(float x)
+{
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return bits;
+}
+
 static inline v_t v_zero(void) { return (v_t){0}; }
 static inline v_t v_set1(float x) { return x - v_zero(); }
 static inline v_t v_load(const float *p)
@@ -47,6 +60,19 @@ static inline v_t v_load(const float *p)
     memcpy(&r, p, sizeof r);
     return r;
 }
+/* numbers stored in 16 bits, as float32: bfloat16 is the upper half of one */
+static inline v_t v_load_bf16(const uint16_t *p) { V_EACH(v_float_of((uint32_t)p[i] << 16)); }
+/* IEEE binary16, denormal ones included: exponent and fraction move to their places, and the exponent gets the
+   difference of the biases, 112; once more for infinity and NaN. What is denormal is the difference of two floats. */
+static inline float v_float_of_half(uint32_t half)
+{
+    const uint32_t magnitude = half & 0x7fffu, least = 113u << 23;
+    uint32_t bits = (magnitude << 13) + (112u << 23);
+    if (magnitude > 0x7bffu) bits += 112u << 23;
+    if (magnitude < 0x0400u) bits = v_bits_of(v_float_of((magnitude << 13) + least) - v_float_of(least));
+    return v_float_of(bits | (half >> 15) << 31);
+}
+static inline v_t v_load_f16(const uint16_t *p) { V_EACH(v_float_of_half(p[i])); }
 static inline void v_store(float *p, v_t a) { memcpy(p, &a, sizeof a); }
 /* the first n floats; the others are zero and are not touched in memory */
 static inline v_t v_load_n(const float *p, int n) { V_EACH(i < n ? p[i] : 0.0f); }
@@ -114,18 +140,6 @@ static inline v_t v_round(v_t a) { V_EACH(rintf(a[i])); }
 static inline v_t v_select_lt(v_t a, v_t b, v_t x, v_t y)
 {
     return V_PICK(a < b, x, y);
-}
-static inline float v_float_of(uint32_t bits)
-{
-    float x;
-    memcpy(&x, &bits, sizeof x);
-    return x;
-}
-static inline uint32_t v_bits_of(float x)
-{
-    uint32_t bits;
-    memcpy(&bits, &x, sizeof bits);
-    return bits;
 }
 /* 2^n for an integral n from -126 to 128, where it is infinite: the sum has the biased exponent in its low bits; any
    bits for NaN */

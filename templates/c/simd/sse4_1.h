@@ -22,6 +22,27 @@ typedef __m128 v_t;
 static inline v_t v_zero(void) { return _mm_setzero_ps(); }
 static inline v_t v_set1(float x) { return _mm_set1_ps(x); }
 static inline v_t v_load(const float *p) { return _mm_loadu_ps(p); }
+/* numbers stored in 16 bits, as float32: bfloat16 is the upper half of one */
+static inline v_t v_load_bf16(const uint16_t *p)
+{
+    const __m128i wide = _mm_cvtepu16_epi32(_mm_loadl_epi64((const __m128i *)p));
+    return _mm_castsi128_ps(_mm_slli_epi32(wide, 16));
+}
+/* IEEE binary16, denormal ones included: exponent and fraction move to their places, and the exponent gets the
+   difference of the biases, 112; once more for infinity and NaN. What is denormal is the difference of two floats. */
+static inline v_t v_load_f16(const uint16_t *p)
+{
+    const __m128i half = _mm_cvtepu16_epi32(_mm_loadl_epi64((const __m128i *)p));
+    const __m128i magnitude = _mm_and_si128(half, _mm_set1_epi32(0x7fff));
+    const __m128i bias = _mm_set1_epi32(112 << 23), moved = _mm_slli_epi32(magnitude, 13);
+    const __m128i special = _mm_and_si128(_mm_cmpgt_epi32(magnitude, _mm_set1_epi32(0x7bff)), bias);
+    const __m128 normal = _mm_castsi128_ps(_mm_add_epi32(_mm_add_epi32(moved, bias), special));
+    const __m128i least = _mm_set1_epi32(113 << 23);
+    const __m128 denormal = _mm_sub_ps(_mm_castsi128_ps(_mm_add_epi32(moved, least)), _mm_castsi128_ps(least));
+    const __m128 small = _mm_castsi128_ps(_mm_cmpgt_epi32(_mm_set1_epi32(0x0400), magnitude));
+    const __m128 sign = _mm_castsi128_ps(_mm_slli_epi32(_mm_srli_epi32(half, 15), 31));
+    return _mm_or_ps(_mm_blendv_ps(normal, denormal, small), sign);
+}
 static inline void v_store(float *p, v_t a) { _mm_storeu_ps(p, a); }
 /* the first n floats; the others are zero and are not touched in memory; n is a constant where it is called */
 static inline v_t v_load_n(const float *p, int n)

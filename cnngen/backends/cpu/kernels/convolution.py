@@ -122,6 +122,9 @@ class ConvKernel(Kernel):
     the sums of a unit wait in memory, so that the weights of one pass stay in L1. All channels of a chunk are
     computed before those of the next one: what it reads and writes stays in L2. Tiles that `fetch` ask for what they
     will write, and for the residual, before they begin.
+
+    `storage` is the format of the weights, one of `cnngen.weight_storage.FORMATS`; each vector of them becomes float32
+    when it is loaded. Sizes and offsets of weights count numbers of that format.
     """
 
     template: ClassVar[str] = "conv2d.c.j2"
@@ -141,14 +144,16 @@ class ConvKernel(Kernel):
     passes: tuple[Loop, ...] = ()
     chunk: int = 1
     fetch: bool = False
+    storage: str = "fp32"
 
     @property
     def label(self) -> str:
         pixels = self.rows * len(self.pixels)
         tiles = "_".join(f"t{block.strips[0].pixels}x{block.name}" for block in self.blocks)
         groups = f"_g{self.groups}" if self.groups > 1 else ""
+        stored = "" if self.storage == "fp32" else f"_{self.storage}"
         extras = ("_res" if self.has_residual else "") + self.epilogue.suffix
-        return f"{self.family}_c{self.group_inputs}_o{self.group_outputs}{groups}_p{pixels}_{tiles}{extras}"
+        return f"{self.family}_c{self.group_inputs}_o{self.group_outputs}{groups}_p{pixels}_{tiles}{stored}{extras}"
 
     @property
     def title(self) -> str:
@@ -156,12 +161,29 @@ class ConvKernel(Kernel):
         taps, channels = several(self.taps, "tap"), several(self.group_outputs, "output channel")
         if self.family == "dense":
             images = several(self.rows * len(self.pixels), "image")
-            return f"Dense layer: {several(self.taps, 'input')}, {several(self.group_outputs, 'unit')}, {images}."
+            stored = "" if self.storage == "fp32" else f", weights stored as {self.storage}"
+            return (
+                f"Dense layer: {several(self.taps, 'input')}, {several(self.group_outputs, 'unit')}, {images}{stored}."
+            )
         groups = f" in each of {self.groups} groups" if self.groups > 1 else ""
         pixels = f"{several(self.rows, 'row')} of {several(len(self.pixels), 'pixel')}"
         if self.rows == 1:
             pixels = several(len(self.pixels), "pixel")
         return f"Direct convolution: {taps}, {channels}{groups}, {pixels}."
+
+    @property
+    def weight_type(self) -> str:
+        """The C type of a weight."""
+        return "float" if self.storage == "fp32" else "uint16_t"
+
+    @property
+    def weight_bytes(self) -> int:
+        return 4 if self.storage == "fp32" else 2
+
+    @property
+    def load_weights(self) -> str:
+        """What loads a vector of weights, in the words of the vocabulary."""
+        return {"fp32": "v_load", "bf16": "v_load_bf16", "fp16": "v_load_f16"}[self.storage]
 
     @property
     def taps(self) -> int:
@@ -200,7 +222,7 @@ class ConvKernel(Kernel):
     def _tile_at(self, first: int, count: int, block: ChannelBlocks) -> Tile:
         pixels = self.pixels[first : first + count]
         places = tuple(pixel.behind(pixels[0]) for pixel in pixels)
-        half = halved(block.tail, self.lanes)
+        half = self.storage == "fp32" and halved(block.tail, self.lanes)
         return Tile(places, block.vectors, block.tail, self.ahead(block), block.streams, half)
 
     @functools.cached_property
@@ -247,7 +269,7 @@ class ConvKernel(Kernel):
         return count if count * pixels * vectors <= 48 else max(min(count, 32 // (pixels * vectors)), 1)
 
     def ahead(self, block: ChannelBlocks) -> int:
-        """Floats of the next block's weights to ask for in each reduction step; 0: none.
+        """How many of the next block's weights to ask for in each reduction step; 0: none.
 
         Where the weights of a layer come from beyond L2, its few pixels do not hide that: the steps of
         one block ask for the next one, a little each. With several passes it is the next pass of which they do.
@@ -312,6 +334,7 @@ class ConvKernel(Kernel):
     @property
     def parameter_sizes(self) -> tuple[int, ...]:
         weights = self.groups * sum(b.count * self.block_floats(b) for b in self.blocks)
+        weights = -(-weights * self.weight_bytes // 4)
         biases = self.groups * self.lanes * sum(b.count * b.vectors for b in self.blocks)
         return (weights, biases) if self.has_bias else (weights,)
 
