@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from cnngen.backends.cuda.driver import Properties
     from cnngen.backends.toolchains import AnyCompiler
 
-FORMAT = 5
+FORMAT = 6
 """Part of every key: raise it when the meaning of a manifest changes."""
 
 DEPENDENCIES = ("jinja2", "pydantic", "pydantic_core", "yaml")
@@ -254,7 +254,7 @@ def _choices_are_the_same(tuning: Path, body: dict[str, Any]) -> bool:
     from cnngen.tuning.file import TuningFile
 
     file = TuningFile(tuning)
-    device, choices, _ = body["tuned"]
+    device, choices, *_ = body["tuned"]
     return all(file.find(device, key) == choice for key, choice in choices.items())
 
 
@@ -276,7 +276,7 @@ def _as_body(known: Known, record: Record, programs: dict[str, str]) -> dict[str
         "programs": programs,
         "weights": record.weights,
         "data": record.data,
-        "tuned": (known.tuned.device, {key: dict(fields) for key, fields in known.tuned.choices.items()}, True),
+        "tuned": known.tuned._replace(choices={key: dict(fields) for key, fields in known.tuned.choices.items()}),
         "warnings": [(text, category.__name__) for text, category in record.warnings],
         "interface": {
             **interface._asdict(),

@@ -138,6 +138,7 @@ def compile(
             architectures=architectures,
             device=device,
             seconds=tune_seconds,
+            cache=cache,
         )
     plan = any_plan_for(
         source_graph,
@@ -148,7 +149,7 @@ def compile(
         weight_storage=weight_storage,
         precision=precision,
         architectures=architectures,
-        choices=tuned.choices,
+        choices=tuned.used,
         gpu=gpu,
     )
     compiler = find_compiler(kind)
@@ -192,7 +193,7 @@ def make_again(asked: Request, known: Known) -> Stages:
         weight_storage=asked.weight_storage,
         precision=asked.precision,
         architectures=asked.architectures,
-        choices=known.tuned.choices,
+        choices=known.tuned.used,
         gpu=asked.gpu,
     )
     if sources(plan).digest.hex() != known.sources:

@@ -22,6 +22,7 @@ from cnngen.errors import CnngenError, SpecError
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.status import Status
 
 INTERNAL_ERROR = 70
 """Exit code for a defect of cnngen itself, EX_SOFTWARE of sysexits.h."""
@@ -183,17 +184,47 @@ def console(*, stderr: bool = False) -> Console:
     return Console(stderr=stderr, width=width, soft_wrap=False, highlight=False)
 
 
+class Spinner:
+    """What a command shows on stderr while it works: the current step, or a bar in its place. Nothing in a pipe."""
+
+    def __init__(self, screen: Console | None, what: str, status: Status | None) -> None:
+        self._screen, self._what, self._status = screen, what, status
+
+    def __call__(self, step: str) -> None:
+        if self._status is not None:
+            from rich.markup import escape
+
+            self._status.update(escape(f"{self._what}: {step}"))
+
+    @contextmanager
+    def bar(self, what: str) -> Iterator[Callable[[str, int, int], None]]:
+        """A progress bar while the block runs, by what is done next, how much is done and how much there is."""
+        if self._screen is None or self._status is None:
+            yield lambda *_: None
+            return
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+        columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+        self._status.stop()
+        try:
+            with Progress(*columns, TextColumn("{task.fields[step]}", markup=False), console=self._screen) as progress:
+                task = progress.add_task(what, total=None, step="")
+                yield lambda step, done, count: progress.update(task, completed=done, total=count, step=step)
+        finally:
+            self._status.start()
+
+
 @contextmanager
-def working(what: str) -> Iterator[Callable[[str], None]]:
+def working(what: str) -> Iterator[Spinner]:
     """Show a spinner with the current step on stderr while the block runs, only on a terminal."""
     screen = console(stderr=True)
     if not screen.is_terminal:
-        yield lambda step: None
+        yield Spinner(None, what, None)
         return
     from rich.markup import escape
 
     with screen.status(escape(what)) as status:
-        yield lambda step: status.update(escape(f"{what}: {step}"))
+        yield Spinner(screen, what, status)
 
 
 def print_json(data: Any) -> None:

@@ -130,7 +130,7 @@ def compile_(
             )
         tuned = Tuned()
         if tuning is not None:
-            with watch("tune"):
+            with watch("tune"), say.bar("Tuning") as bar:
                 tuned = tuned_choices(
                     graph,
                     tuning,
@@ -143,7 +143,7 @@ def compile_(
                     architectures=architectures,
                     device=device,
                     seconds=tune_seconds,
-                    progress=lambda layer, done, count: say(f"tuning: layer {done} of {count} {layer}"),
+                    progress=bar,
                 )
         say("planning")
         with watch("plan"):
@@ -158,7 +158,7 @@ def compile_(
                 architectures=architectures,
                 gpu=gpu,
                 run_here=not emit_only,
-                choices=tuned.choices,
+                choices=tuned.used,
             )
         say("emitting")
         with watch("emit"):

@@ -107,7 +107,7 @@ def inspect(
             numerics=numerics,
             weight_storage=weight_storage,
             seconds=0,
-        ).choices
+        ).used
     compiled = pipeline.any_plan_for(
         graph,
         target=kind,

@@ -28,12 +28,19 @@ Fields = Mapping[str, Any]
 class Tuned(NamedTuple):
     """What tuning chose on a `device`: fields by layer key, without any where the plan's own is best.
 
-    `complete`: every layer that can be tuned was measured, now or before.
+    `complete`: every layer that can be tuned was measured, now or before. Not `faster`: the whole network was measured,
+    and is no faster with these choices.
     """
 
     device: str = ""
     choices: Mapping[str, Fields] = MappingProxyType({})
     complete: bool = True
+    faster: bool = True
+
+    @property
+    def used(self) -> Mapping[str, Fields]:
+        """The choices that the network is planned with."""
+        return self.choices if self.faster else {}
 
 
 Progress = Callable[[str, int, int], None]
@@ -68,8 +75,12 @@ def tuned_choices(
     device: int = 0,
     seconds: float = BUDGET,
     progress: Progress | None = None,
+    cache: bool = True,
 ) -> Tuned:
     """The choices for the layers of a network as it was read: from `file`, and measured where that has none.
+
+    On a CPU the whole network is then measured with and without them, unless `file` knows how that ended (or nothing is
+    to be measured: `seconds` is 0); both are kept in the `cache` of libraries, if that is used.
 
     Raises `TuningError` for a file that is none, and `TargetError` for a target that cannot be tuned.
     """
@@ -99,4 +110,6 @@ def tuned_choices(
     resolved = pipeline.cpu_target_for(
         source_graph, isa=isa, threads=threads, numerics=numerics, weight_storage=weight_storage
     )
-    return cpu.tune(optimise(source_graph), resolved, TuningFile(file), seconds, progress or (lambda *_: None))
+    graph, tell = optimise(source_graph), progress or (lambda *_: None)
+    tuned = cpu.tune(graph, resolved, TuningFile(file), seconds, tell)
+    return cpu.judge(tuned, graph, resolved, TuningFile(file), tell, measures=seconds > 0, cache=cache)

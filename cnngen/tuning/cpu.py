@@ -17,7 +17,7 @@ from cnngen.backends.cpu.target import Target
 from cnngen.errors import PlanError, TuningError
 from cnngen.ops import Conv2D
 from cnngen.plan.memory import as_image
-from cnngen.tuning import Tuned
+from cnngen.tuning import Tuned, whole
 from cnngen.tuning.trials import build_trials, key_of, plan_trial, time_trials, tunable
 from cnngen.weight_storage import phrase
 
@@ -75,6 +75,26 @@ def tune(graph: Graph, target: Target, file: TuningFile, seconds: float, progres
         except PlanError as error:
             raise TuningError(f"{key}: {error}", remedy=f"delete it from {file.path}") from error
     return Tuned(name, found, len(found) == len(layers))
+
+
+def judge(
+    tuned: Tuned, graph: Graph, target: Target, file: TuningFile, progress: Progress, *, measures: bool, cache: bool
+) -> Tuned:
+    """`tuned`, with whether the whole network is faster so: as `file` knows, or measured (and written there)."""
+    if not any(tuned.choices.values()):
+        return tuned
+    key = whole.network_key(graph, tuned.choices)
+    entry = file.find_network(tuned.device, key)
+    if entry is None:
+        if not measures:
+            return tuned._replace(complete=False)
+        from cnngen import pipeline
+
+        progress("the whole network", 0, 1)
+        entry = whole.compare(graph, target, tuned.choices, pipeline.find_compiler(), cache=cache)
+        file.add_network(tuned.device, key, entry)
+        progress("", 1, 1)
+    return tuned._replace(faster=bool(entry["faster"]))
 
 
 def _macs(graph: Graph, node: Node) -> int:
@@ -154,4 +174,4 @@ def variants(op: Any, source: Image, output: Image, target: Target) -> Sequence[
     return found
 
 
-__all__ = ["candidates", "device", "measure", "tune", "variants", "winner"]
+__all__ = ["candidates", "device", "judge", "measure", "tune", "variants", "winner"]

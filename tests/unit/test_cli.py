@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -12,13 +13,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner, Result
 
 import cnngen
 from cnngen import doctor as doctor_module
 from cnngen._version import __version__
 from cnngen.backends.cpu.target import host_isas
-from cnngen.cli import app
+from cnngen.cli import app, common
 from cnngen.cli.bench import measure
 from cnngen.cli.common import quantity
 from cnngen.errors import DeviceError, RunError, ToolchainError
@@ -516,3 +518,18 @@ def test_doctor_names_the_extra_that_is_missing(monkeypatch: pytest.MonkeyPatch)
 )
 def test_quantity(number: float, text: str) -> None:
     assert quantity(number, "B") == text
+
+
+def test_a_progress_bar_is_shown_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    for terminal in (True, False):
+        text = io.StringIO()
+        screen = Console(file=text, force_terminal=terminal, width=120)
+        monkeypatch.setattr(common, "console", lambda *, stderr=False, screen=screen: screen)
+        with common.working("Compiling net.yaml") as say:
+            say("reading")
+            with say.bar("Tuning") as bar:
+                bar("conv[1]", 1, 4)
+            say("planning")
+        shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text.getvalue())
+        assert ("Tuning" in shown and "1/4" in shown and "conv[1]" in shown) == terminal
+        assert bool(shown) == terminal

@@ -18,7 +18,7 @@ from cnngen.backends.cpu.target import ISAS, Target
 from cnngen.errors import PlanError, TargetError, TuningError
 from cnngen.ir import Graph
 from cnngen.ops import Activation, Conv2D, Dense
-from cnngen.tuning import cpu
+from cnngen.tuning import cpu, whole
 from cnngen.tuning.file import TuningFile
 from cnngen.tuning.trials import key_of
 from tests.graphs import Builder
@@ -170,7 +170,11 @@ class TestFile:
         assert again.find("b", "other") is None
 
     @pytest.mark.parametrize(
-        "text", ["", "[]", "{", '{"cnngen_tuning": 99}', '{"cnngen_tuning": 1, "devices": {"a": 1}}']
+        "text",
+        [
+            *("", "[]", "{", '{"cnngen_tuning": 99}', '{"cnngen_tuning": 1, "devices": {"a": 1}}'),
+            '{"cnngen_tuning": 1, "devices": {}, "networks": {"a": {"b": {"faster": 1}}}}',
+        ],
     )
     def test_what_is_no_such_file(self, tmp_path: Path, text: str) -> None:
         (tmp_path / "t.json").write_text(text)
@@ -201,6 +205,7 @@ class TestNetwork:
         monkeypatch.setattr(cpu, "measure", never)
         assert tuning.tuned_choices(graph, file, **options) == asked[1]
         # Whatever won is what is compiled, and right.
+        monkeypatch.setattr(whole, "compare", lambda *_, **__: {"faster": True})
         (key,) = asked[1].choices
         TuningFile(file).add(asked[1].device, key, {"choice": Choice("winograd", tile=(2, 2), block=3).as_json()})
         with cnngen.compile(graph, tune=file, **options) as net:
@@ -209,6 +214,87 @@ class TestNetwork:
         TuningFile(file).add(asked[1].device, key, {"choice": {"algorithm": "direct", "vectors": 0.5}})
         with pytest.raises(TuningError, match="delete it from"):
             cnngen.compile(graph, tune=file, **options)
+
+    def test_a_network_that_is_no_faster_stays_as_planned(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        graph, file = small(), tmp_path / "t.json"
+        options = {"isa": "sse4.1", "threads": 1}
+        device = cpu.device(pipeline.cpu_target_for(graph, **options))
+        choice = Choice("winograd", tile=(2, 2), block=3).as_json()
+        TuningFile(file).add(device, key_of(graph, graph.nodes[0]), {"choice": choice})
+        asked = []
+
+        def compare(*arguments: object, **_: object) -> dict[str, object]:
+            asked.append(arguments)
+            return {"faster": False, "untuned_microseconds": 1.0, "tuned_microseconds": 1.1}
+
+        monkeypatch.setattr(whole, "compare", compare)
+        for _ in range(2):
+            with cnngen.compile(graph, tune=file, **options) as net:
+                assert net.plan.target.choices.items == ()
+        assert len(asked) == 1, "the file knows it the second time"
+        (entry,) = json.loads(file.read_text())["networks"][device].values()
+        assert entry["faster"] is False
+        # Other choices are another question.
+        TuningFile(file).add(device, key_of(graph, graph.nodes[0]), {"choice": {**choice, "block": 2}})
+        monkeypatch.setattr(whole, "compare", lambda *_, **__: {"faster": True})
+        with cnngen.compile(graph, tune=file, **options) as net:
+            assert net.plan.target.choices.items != ()
+        assert len(json.loads(file.read_text())["networks"][device]) == 2
+
+    def test_a_warm_start_keeps_the_verdict(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        spec, file = tmp_path / "one.yaml", tmp_path / "t.json"
+        spec.write_text(
+            "cnngen: 1\nname: one\ninput: {shape: [6, 6, 8]}\nweights: random\nlayers:\n"
+            "  - conv2d: {name: y, filters: 8, kernel: 3, padding: same}\n"
+        )
+        options = {"isa": "sse4.1", "threads": 1}
+        graph = pipeline.load_graph(spec)
+        device = cpu.device(pipeline.cpu_target_for(graph, **options))
+        choice = Choice("winograd", tile=(2, 2), block=3).as_json()
+        TuningFile(file).add(device, key_of(graph, graph.node("y")), {"choice": choice})
+        monkeypatch.setattr(whole, "compare", lambda *_, **__: {"faster": False})
+        for _ in range(2):
+            with cnngen.compile(spec, tune=file, **options) as net:
+                assert net.arithmetic("y").tile is None
+
+    def test_nothing_is_measured_in_no_time(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        graph, file = small(), tmp_path / "t.json"
+        options = {"isa": "sse4.1", "threads": 1}
+        device = cpu.device(pipeline.cpu_target_for(graph, **options))
+        key = key_of(graph, graph.nodes[0])
+        TuningFile(file).add(device, key, {"choice": Choice("winograd", tile=(2, 2), block=3).as_json()})
+
+        def never(*_: object, **__: object) -> None:
+            raise AssertionError("measured")
+
+        monkeypatch.setattr(whole, "compare", never)
+        tuned = tuning.tuned_choices(graph, file, seconds=0, **options)
+        assert (list(tuned.used), tuned.complete) == ([key], False)
+
+    def test_both_networks_are_measured(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(whole, "ROUNDS", 3)
+        monkeypatch.setattr(whole, "SLICE_SECONDS", 1e-4)
+        graph = small()
+        choices = {key_of(graph, graph.nodes[0]): Choice("winograd", tile=(2, 2), block=3).as_json()}
+        planned = []
+        made = whole.plan_graph
+        monkeypatch.setattr(whole, "plan_graph", lambda *given: planned.append(made(*given)) or planned[-1])
+        target = pipeline.cpu_target_for(graph, isa="sse4.1", threads=1)
+        entry = whole.compare(graph, target, choices, pipeline.find_compiler())
+        assert [plan.arithmetic(graph.nodes[0].name).tile for plan in planned] == [None, (2, 2)]
+        assert entry["untuned_microseconds"] > 0 < entry["tuned_microseconds"]
+        assert entry["faster"] in (True, False)
+
+    def test_what_counts_as_faster(self) -> None:
+        even = np.ones((9, 2))
+        assert not whole.is_faster(even)
+        assert not whole.is_faster(even * [1, 0.997])
+        assert whole.is_faster(even * [1, 0.99])
+        outlier = even * [1, 1.01]
+        outlier[:3, 1] = 0.1
+        assert not whole.is_faster(outlier), "a median"
 
     def test_other_targets_say_so(self, tmp_path: Path) -> None:
         with pytest.raises(TargetError, match="tuning is not available for cuda-emulated"):
