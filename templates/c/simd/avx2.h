@@ -8,6 +8,8 @@
 
 typedef __m256 v_t;
 #define V_LANES 8
+/* whether a multiply-add rounds once */
+#define V_FUSED 1
 
 /* the first n lanes selected */
 static inline __m256i v_mask_n(int n)

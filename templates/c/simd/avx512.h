@@ -8,6 +8,8 @@
 
 typedef __m512 v_t;
 #define V_LANES 16
+/* whether a multiply-add rounds once */
+#define V_FUSED 1
 
 /* the first n lanes selected, n < 16 */
 static inline __mmask16 v_mask_n(int n) { return (__mmask16)((1u << n) - 1u); }

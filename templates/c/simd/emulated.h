@@ -13,6 +13,8 @@
 #endif
 
 #define V_LANES CNNGEN_EMULATED_LANES
+/* whether a multiply-add rounds once */
+#define V_FUSED CNNGEN_EMULATED_FMA
 /* the compiler's own vectors: whatever the machine lacks it makes of what there is */
 typedef float v_t __attribute__((vector_size(4 * V_LANES)));
 
@@ -82,7 +84,7 @@ static inline v_t v_sub(v_t a, v_t b) { return a - b; }
 static inline v_t v_mul(v_t a, v_t b) { return a * b; }
 static inline v_t v_div(v_t a, v_t b) { return a / b; }
 /* a b + c, rounded once where the emulated ISA does */
-#if !CNNGEN_EMULATED_FMA
+#if !V_FUSED
 static inline v_t v_fma(v_t a, v_t b, v_t c) { return a * b + c; }
 #elif defined(__FMA__) && V_LANES % 8 == 0
 static inline v_t v_fma(v_t a, v_t b, v_t c)

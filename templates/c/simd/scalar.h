@@ -8,6 +8,8 @@
 
 typedef float v_t;
 #define V_LANES 1
+/* whether a multiply-add rounds once */
+#define V_FUSED 0
 
 /* asks for a line of memory before it is needed; never faults */
 #if defined(__GNUC__)

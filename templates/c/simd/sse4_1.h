@@ -8,6 +8,8 @@
 
 typedef __m128 v_t;
 #define V_LANES 4
+/* whether a multiply-add rounds once */
+#define V_FUSED 0
 
 /* asks for a line of memory before it is needed; never faults */
 #define V_PREFETCH(p) _mm_prefetch((const char *)(p), _MM_HINT_T1)

@@ -158,20 +158,28 @@ static inline v_t act_hard_swish(v_t x)
 {
     return v_mul(x, act_hard_sigmoid(x, v_set1(1.0f / 6.0f), v_set1(0.5f)));
 }
-/* 1 + e^-x, relative error below 5 * 2^-24. With s = x + n ln 2: e^-x = 2^n e^-s, a minimax polynomial to degree 5,
-   evaluated in pairs for a short chain; n is rounded by the sum with V_SHIFT. From n = 128 on (x < -88.37), 2^n is
-   infinite. */
+/* x + n ln 2, where it is small. ln 2 lies 2^-29 from a float: with |n| <= 128 and one rounding the sum is off by
+   4 * 2^-24. With two, the product must be exact: ln 2 in two parts, the first with few bits. */
+static inline v_t v_plus_logarithms(v_t x, v_t n)
+{
+#if V_FUSED
+    return v_fma(n, v_set1(0.693147182f), x);
+#else
+    return v_fma(n, v_set1(-2.12194440e-4f), v_fma(n, v_set1(0.693359375f), x));
+#endif
+}
+/* 1 + e^-x, relative error below 9 * 2^-24. With s = x + n ln 2: e^-x = 2^n e^-s, a minimax polynomial to degree 5 that
+   begins with 1 - s, evaluated in pairs for a short chain; n is rounded by the sum with V_SHIFT. From n = 128 on
+   (x < -88.37), 2^n is infinite. */
 static inline v_t v_one_plus_exp_minus(v_t x)
 {
     const v_t near = v_min(v_set1(87.0f), v_max(v_set1(-89.0f), x));
     const v_t shifted = v_fma(near, v_set1(-1.44269504f), v_set1(V_SHIFT));
-    const v_t n = v_sub(shifted, v_set1(V_SHIFT));
-    const v_t s = v_fma(n, v_set1(-2.12194440e-4f), v_fma(n, v_set1(0.693359375f), near));
+    const v_t s = v_plus_logarithms(near, v_sub(shifted, v_set1(V_SHIFT)));
     const v_t q = v_mul(s, s);
-    const v_t high = v_fma(s, v_set1(-8.29762872e-3f), v_set1(4.1915562e-2f));
-    const v_t middle = v_fma(s, v_set1(-0.166675761f), v_set1(0.499988943f));
-    const v_t low = v_fma(s, v_set1(-0.999999702f), v_set1(1.00000012f));
-    const v_t p = v_fma(q, v_fma(q, high, middle), low);
+    const v_t high = v_fma(s, v_set1(-8.31473246e-3f), v_set1(4.1890908e-2f));
+    const v_t middle = v_fma(s, v_set1(-0.166670904f), v_set1(0.499992281f));
+    const v_t p = v_fma(q, v_fma(q, high, middle), v_sub(v_set1(1.0f), s));
     return v_fma(p, v_pow2_shifted(shifted), v_set1(1.0f));
 }
 static inline v_t act_sigmoid(v_t x) { return v_div(v_set1(1.0f), v_one_plus_exp_minus(x)); }
