@@ -140,6 +140,7 @@ def applies(op: object) -> TypeGuard[Conv2D]:
         and op.groups == 1
         and all(axis in TILES for axis in zip(op.kernel, op.stride, strict=True))
         and op.kernel != (1, 1)
+        and op.pool == (1, 1)
     )
 
 

@@ -67,7 +67,8 @@ def bound(op: Conv2D, inputs: list[Array], weights: Weights, tile: int) -> Bound
         magnitude = magnitude + np.abs(inputs[1])
     terms = op.stride[0] * int(np.prod(weight.shape[1:3]))
     roundings = rows.roundings + 1 + terms + op.use_bias + op.residual
-    return activated(Bound.of_sum(op.linear(inputs, weights), magnitude, roundings), op.activation)
+    linear = Bound.of_sum(op.linear(inputs, weights), magnitude, roundings)
+    return op.pooled_bound(activated(linear, op.activation))
 
 
 def _convolve(op: Conv2D, x: Array, weight: Array, rows: Filtering) -> Array:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -20,7 +20,9 @@ class Conv2D(Op):
     The input is zero-padded by `padding` (top, bottom, left, right). With `groups` g, output channel
     o reads only input channels of its own group. Weights: `weight` (kh, kw, in/groups, filters) and,
     with `use_bias`, `bias` (filters). Epilogue: with `residual`, a second input of the output's
-    shape is added; then `activation` is applied.
+    shape is added; then `activation` is applied. Then come the maxima of `pool` (height, width) windows that do not
+    overlap: a plan for a CPU fuses them (`cnngen.backends.cpu.fuse_pools`), where windows are whole and nothing is
+    dilated.
     """
 
     filters: int
@@ -32,6 +34,12 @@ class Conv2D(Op):
     use_bias: bool = True
     activation: Activation | None = None
     residual: bool = False
+    pool: tuple[int, int] = (1, 1)
+
+    @property
+    def unpooled(self) -> Conv2D:
+        """The convolution without its pooling."""
+        return self if self.pool == (1, 1) else replace(self, pool=(1, 1))
 
     def depthwise(self, inputs: Types) -> bool:
         """Whether every group has a single input channel (and there are several groups)."""
@@ -52,25 +60,33 @@ class Conv2D(Op):
 
     def infer(self, inputs: Types) -> TensorType:
         self.weight_shapes(inputs)
-        height, width = window_output(inputs[0], self.field(inputs))
+        height, width = window_output(inputs[0], Window(self.kernel, self.stride, self.dilation, self.padding))
         output = TensorType((inputs[0].shape[0], height, width, self.filters))
         if self.residual and inputs[1] != output:
             raise ShapeError(f"the residual {inputs[1]} does not have the output's shape {output}")
-        return output
+        if self.pool == (1, 1):
+            return output
+        if height % self.pool[0] or width % self.pool[1] or self.dilation != (1, 1):
+            raise ShapeError(f"windows of {self.pool[0]}x{self.pool[1]} do not divide {output}, or taps are dilated")
+        return TensorType((inputs[0].shape[0], height // self.pool[0], width // self.pool[1], self.filters))
 
     def field(self, inputs: Types) -> Window:
-        return Window(self.kernel, self.stride, self.dilation, self.padding)
+        if self.pool == (1, 1):
+            return Window(self.kernel, self.stride, self.dilation, self.padding)
+        (kh, kw), (sh, sw), (ph, pw) = self.kernel, self.stride, self.pool
+        return Window((kh + (ph - 1) * sh, kw + (pw - 1) * sw), (sh * ph, sw * pw), (1, 1), self.padding)
 
     def cost(self, inputs: Types, output: TensorType) -> Cost:
         shapes = self.weight_shapes(inputs)
         taps = int(np.prod(shapes["weight"][:3]))
-        other = output.elements * (self.use_bias + self.residual)
-        other += output.elements * self.activation.rule.operations if self.activation else 0
-        return Cost(macs=taps * output.elements, other=other, params=parameters(shapes))
+        elements = output.elements * self.pool[0] * self.pool[1]
+        other = elements * (self.use_bias + self.residual + (self.pool != (1, 1)))
+        other += elements * self.activation.rule.operations if self.activation else 0
+        return Cost(macs=taps * elements, other=other, params=parameters(shapes))
 
     def evaluate(self, inputs: Sequence[Array], weights: Weights) -> Array:
         y = self.linear(inputs, weights)
-        return self.activation.evaluate(y) if self.activation else y
+        return self.pooled(self.activation.evaluate(y) if self.activation else y)
 
     def bound(self, inputs: Sequence[Array], weights: Weights) -> Bound:
         absolute = {role: np.abs(array) for role, array in weights.items()}
@@ -80,10 +96,22 @@ class Conv2D(Op):
             self.linear([np.abs(x) for x in inputs], absolute),
             taps + self.use_bias + self.residual,
         )
-        return activated(linear, self.activation)
+        return self.pooled_bound(activated(linear, self.activation))
+
+    def pooled(self, y: Array) -> Array:
+        """The maxima of the windows of `pool`."""
+        if self.pool == (1, 1):
+            return y
+        n, h, w, c = y.shape
+        ph, pw = self.pool
+        return np.asarray(y.reshape(n, h // ph, ph, w // pw, pw, c).max(axis=(2, 4)))
+
+    def pooled_bound(self, bound: Bound) -> Bound:
+        """The bound of the maxima: one is off by no more than that of its window which is off most."""
+        return Bound(self.pooled(bound.value), self.pooled(bound.limit), self.pooled(bound.alarm), bound.largest)
 
     def linear(self, inputs: Sequence[Array], weights: Weights) -> Array:
-        """The result in front of the activation."""
+        """The result in front of the activation and the pooling."""
         y = convolve(inputs[0], weights["weight"], self)
         if self.use_bias:
             y = y + weights["bias"]

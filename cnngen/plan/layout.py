@@ -128,14 +128,16 @@ def lay_out(
     graph: Graph,
     halo: Callable[[Graph, Node], Halo],
     spare: Callable[[Graph, Node], int] = lambda graph, node: 0,
+    planes: frozenset[str] = frozenset(),
     *,
     converted: bool = False,
 ) -> Layout:
     """Decide where every tensor of `graph` lies.
 
     `halo` says which zero pixels a node reads around its first input, `spare` how many floats it wants between the
-    pixels of that input. With `converted` the arena holds another type than the caller's arrays: all inputs are
-    staged and all outputs copied.
+    pixels of that input. Images in `planes` lie row by row, the pixels of a channel side by side; nothing is beside
+    them, and nobody looks at them as another shape. With `converted` the arena holds another type than the caller's
+    arrays: all inputs are staged and all outputs copied.
     """
     home = _homes(graph)
     spares: dict[str, int] = {}
@@ -153,6 +155,9 @@ def lay_out(
     staged, copied = set(), set()
 
     def in_arena(name: str) -> View:
+        if name in planes:
+            buffers.append(Room(as_image(graph.types[name]), halos[name]))
+            return View.rows_of_planes("arena", len(buffers) - 1, graph.types[name], halos[name])
         around, between = halos.get(name, NO_HALO), spares.get(name, 0)
         n, h, w, c = as_image(graph.types[name])
         buffers.append(Room((n, h, w, c + between), around))

@@ -45,6 +45,15 @@ class View:
         image = (shape[1] + halo[0] + halo[1]) * row
         return View(space, index, halo[0] * row + halo[2] * pixel, shape, (image, row, pixel, 1))
 
+    @staticmethod
+    def rows_of_planes(space: Space, index: int, tensor: TensorType, halo: Halo = NO_HALO) -> View:
+        """The image stored densely, row by row, in each row channel after channel; a `halo` is above and below only."""
+        if halo[2] or halo[3]:
+            raise PlanError(f"planes with {halo[2]} and {halo[3]} pixels beside each row")
+        n, height, width, channels = as_image(tensor)
+        row, rows = width * channels, height + halo[0] + halo[1]
+        return View(space, index, halo[0] * row, (n, height, width, channels), (rows * row, row, 1, width))
+
     @property
     def dense(self) -> bool:
         """Whether the elements lie one behind the other without gaps, in order."""

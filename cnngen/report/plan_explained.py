@@ -9,7 +9,7 @@ from typing import Any
 
 from cnngen import winograd
 from cnngen.backends.cpu import cost
-from cnngen.backends.cpu.choices import Choice
+from cnngen.backends.cpu.choices import Choice, unpooled
 from cnngen.backends.cpu.cost import Estimate
 from cnngen.backends.cpu.kernels import (
     AnyKernel,
@@ -17,6 +17,7 @@ from cnngen.backends.cpu.kernels import (
     DepthwiseKernel,
     HaloKernel,
     PlanarConvKernel,
+    PlanarRowsKernel,
     WinogradKernel,
     WinogradRowsKernel,
 )
@@ -98,6 +99,8 @@ def algorithm_of(kernel: object) -> str:
     """What people call the algorithm of a kernel."""
     if isinstance(kernel, WinogradKernel):
         return f"Winograd {kernel.algorithm}"
+    if isinstance(kernel, PlanarRowsKernel):
+        return f"Winograd F({kernel.tile}, {kernel.taps}) rows, planar"
     if isinstance(kernel, WinogradRowsKernel):
         return f"Winograd {kernel.algorithm} rows"
     names: dict[type, str] = {ConvKernel: "direct", DepthwiseKernel: "depthwise", PlanarConvKernel: "planar"}
@@ -119,6 +122,8 @@ def _tile(kernel: object) -> str:
             f"{max(block.strips, key=lambda s: s.repeat * s.pixels).pixels}x{block.vectors}" for block in kernel.blocks
         )
         return ", ".join(tiles)
+    if isinstance(kernel, PlanarRowsKernel):
+        return f"1x{kernel.filters_tile}"
     return f"{kernel.vectors}x{kernel.filters_tile}" if isinstance(kernel, PlanarConvKernel) else ""
 
 
@@ -143,6 +148,8 @@ def _reasons(
         return _moved(plan, calls), (), "the only way"
     op, source = node.op, as_image(plan.graph.input_types(node)[0])
     output = as_image(plan.graph.types[node.name])
+    if isinstance(op, Conv2D):
+        op, output = unpooled(op, output)
     ways = list(cost.alternatives(op, source, output, target))
     name = algorithm_of(kernel)
     chosen = next((way.estimate for way in ways if _name(op, way.choice) == name), None)
@@ -176,11 +183,12 @@ def _why(plan: Plan, op: Conv2D | Dense, chosen: Estimate, others: Others, is_wi
 
 
 def _name(op: Conv2D | Dense, choice: Choice) -> str:
-    if not isinstance(op, Conv2D) or choice.algorithm not in ("winograd", "rows"):
+    if not isinstance(op, Conv2D) or choice.algorithm not in ("winograd", "rows", "planar rows"):
         return choice.algorithm
-    if choice.algorithm == "rows":
+    if choice.algorithm != "winograd":
         step = f"/{op.stride[0]}" if op.stride[0] > 1 else ""
-        return f"Winograd F({choice.tile[0]}, {op.kernel[0]}{step}) rows"
+        planar = ", planar" if choice.algorithm == "planar rows" else ""
+        return f"Winograd F({choice.tile[0]}, {op.kernel[0]}{step}) rows{planar}"
     return f"Winograd {winograd.name(op.kernel, op.stride, choice.tile)}"
 
 

@@ -26,6 +26,7 @@ from cnngen.backends.cpu.kernels import (
     FillKernel,
     MatMulKernel,
     PlanarConvKernel,
+    PlanarRowsKernel,
     PoolKernel,
     ReduceKernel,
     ResizeKernel,
@@ -379,8 +380,8 @@ def test_an_emulated_isa_gives_the_bits_of_the_real_one() -> None:
 def test_the_networks_use_every_kernel_in_all_its_forms() -> None:
     """What no network here uses, no test here holds."""
     found = [kernel for name in NETWORKS for kernel in planned(graph_of(name), "avx512-emulated").kernels]
-    # test_winograd.py, test_winograd_rows.py and test_reductions.py
-    elsewhere = {WinogradKernel, WinogradRowsKernel, ReduceKernel, ArgReduceKernel, MatMulKernel}
+    # test_winograd.py, test_winograd_rows.py, test_fused_pools.py and test_reductions.py
+    elsewhere = {WinogradKernel, WinogradRowsKernel, PlanarRowsKernel, ReduceKernel, ArgReduceKernel, MatMulKernel}
     assert {type(kernel) for kernel in found} | elsewhere == set(get_args(AnyKernel))
     forms: dict[type, set[tuple[bool | str, ...]]] = {}
     for kernel in found:

@@ -65,7 +65,7 @@ BINARY: dict[str, Callable[[Array, Array], Array]] = {
 UNARY: dict[str, Callable[[Array], Array]] = {"v_sqrt": np.sqrt, "v_round": np.rint}
 ELSEWHERE = {
     "v_zero", "v_set1", "v_load", "v_store", "v_load_n", "v_store_n", "v_fma", "v_select_lt", "v_pow2",
-    "v_pow2_shifted", "v_exponent", "v_mantissa", "v_reduce_max", "v_load_bf16", "v_load_f16",
+    "v_pow2_shifted", "v_exponent", "v_mantissa", "v_reduce_max", "v_load_bf16", "v_load_f16", "v_max_pairs",
 }  # fmt: skip
 """Operations with tests of their own below."""
 ACTIVATIONS = (
@@ -127,6 +127,12 @@ void v_reduce_max_(const float *a, float *r, ptrdiff_t n);
 void v_reduce_max_(const float *a, float *r, ptrdiff_t n)
 {
     for (ptrdiff_t i = 0; i < n; i += V_LANES) r[i / V_LANES] = v_reduce_max(v_load(a + i));
+}
+void v_max_pairs_(const float *a, float *r, ptrdiff_t n);
+void v_max_pairs_(const float *a, float *r, ptrdiff_t n)
+{
+    for (ptrdiff_t i = 0; i < n; i += V_LANES)
+        v_store(r + i, v_max_pairs(v_load(a + 2 * i), v_load(a + 2 * i + V_LANES)));
 }
 """
 
@@ -365,6 +371,18 @@ def test_reduction_finds_the_largest_lane(vocabulary: Vocabulary) -> None:
         x.ctypes.data_as(pointer), result.ctypes.data_as(pointer), ctypes.c_ssize_t(x.size)
     )
     assert np.array_equal(result, x.max(axis=1))
+
+
+def test_maxima_of_neighbours(vocabulary: Vocabulary) -> None:
+    """Every pair of special values at every place of two vectors; NaN where either is NaN."""
+    pairs = np.array(list(itertools.product(SPECIAL, SPECIAL)), np.float32).ravel()
+    x = np.resize(pairs, -(-pairs.size // 32) * 32 + 32 * 16)
+    result = np.empty(x.size // 2, np.float32)
+    pointer = ctypes.POINTER(ctypes.c_float)
+    vocabulary.library.v_max_pairs_(
+        x.ctypes.data_as(pointer), result.ctypes.data_as(pointer), ctypes.c_ssize_t(result.size)
+    )
+    np.testing.assert_array_equal(result, x.reshape(-1, 2).max(axis=1))
 
 
 GUARD_PAGES = r"""

@@ -14,7 +14,7 @@ from cnngen.errors import PlanError
 if TYPE_CHECKING:
     from cnngen.ops import Conv2D, Dense
 
-Algorithm = Literal["direct", "planar", "depthwise", "winograd", "rows"]
+Algorithm = Literal["direct", "planar", "depthwise", "winograd", "rows", "planar rows"]
 Image = tuple[int, int, int, int]
 
 
@@ -23,8 +23,8 @@ class Choice(NamedTuple):
 
     `vectors` of output channels and at most `pixels` make a register tile; `row` is how many pixels are tiled as one
     row. Winograd's algorithm computes tiles of `tile` (rows, columns) results, `block` of them at a time; `rows` is the
-    one along the height, whose tiles have one column. The tile of a depthwise convolution has at most so many rows
-    and columns. 0: as the planner thinks best.
+    one along the height, whose tiles have one column, and `planar rows` the same on one channel with vectors along the
+    width. The tile of a depthwise convolution has at most so many rows and columns. 0: as the planner thinks best.
     """
 
     algorithm: Algorithm
@@ -38,6 +38,7 @@ class Choice(NamedTuple):
         sizes = {
             "winograd": f"winograd F({self.tile[0]}x{self.tile[1]})",
             "rows": f"winograd F({self.tile[0]}) along the height",
+            "planar rows": f"planar winograd F({self.tile[0]}) along the height",
         }
         if self.algorithm == "depthwise" and any(self.tile):
             sizes["depthwise"] = f"depthwise, {self.tile[0] or 'any'}x{self.tile[1] or 'any'} tile"
@@ -87,11 +88,17 @@ class Choices(NamedTuple):
 NO_CHOICES = Choices()
 
 
+def unpooled(op: Conv2D, output: Image) -> tuple[Conv2D, Image]:
+    """The layer without the pooling that is fused into it, and the shape of its own results."""
+    n, h, w, c = output
+    return op.unpooled, (n, h * op.pool[0], w * op.pool[1], c)
+
+
 def layer_key(op: Conv2D | Dense, source: Image, output: Image) -> str:
     """What makes two layers the same to compute: op and shapes (n, h, w, c), not names or values."""
     words = [op.kind]
     for name, value in vars(op).items():
-        if name in ("filters", "units", "activation"):
+        if name in ("filters", "units", "activation") or (name == "pool" and value == (1, 1)):
             continue  # the first two are in the output's shape
         if isinstance(value, bool):
             words += [name.removeprefix("use_")] if value else []

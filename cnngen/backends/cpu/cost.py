@@ -49,7 +49,7 @@ SHARE_OF_PEAK = 0.9
 """What a register tile reaches of the peak in the middle of its work."""
 RESULT_CYCLES = 7.0
 """To begin and to store a vector of results of a direct convolution."""
-ROUNDING_MORE = ("winograd", "rows")
+ROUNDING_MORE = ("winograd", "rows", "planar rows")
 GAIN = 0.9
 """Winograd's algorithm rounds more than a plain sum: it has to save at least a tenth."""
 DEPTHWISE_CYCLES = 0.5
@@ -131,6 +131,9 @@ def _ranked(op: Conv2D | Dense, source: Image, output: Image, target: Target) ->
         found += [sized(op, source, output, target, Choice("winograd", tile=tile)) for tile in winograd.tiles(op)]
     if isinstance(op, Conv2D) and not target.reproducible:
         found += [sized(op, source, output, target, Choice("rows", tile=(tile, 1))) for tile in row_tiles(op)]
+        if winograd_rows.on_planes(op, source, target):
+            planar = [Choice("planar rows", tile=(tile, 1)) for tile in row_tiles(op)]
+            found += [sized(op, source, output, target, choice) for choice in planar]
     return tuple(sorted(found, key=lambda way: way.estimate.seconds))
 
 
@@ -154,6 +157,9 @@ def sized(op: Conv2D | Dense, source: Image, output: Image, target: Target, choi
         block = choice.block or winograd_rows.block_of(op, source, output, target, choice.tile[0])
         choice = choice._replace(block=block)
         return Alternative(choice, rows_estimate(op, source, output, target, choice))
+    if choice.algorithm == "planar rows":
+        assert isinstance(op, Conv2D)
+        return Alternative(choice, planar_rows_estimate(op, source, output, target, choice))
     if choice.algorithm == "depthwise":
         assert isinstance(op, Conv2D)
         return Alternative(choice, depthwise(op, source, output, target))
@@ -302,3 +308,20 @@ def rows_estimate(op: Conv2D, source: Image, output: Image, target: Target, choi
         caches += images / machine.rate_behind(images)
     nearest: Limit = "L2" if 2 * weights <= machine.l2_bytes and images <= machine.l2_bytes else "L3"
     return Estimate(own * product / clock, own * transforms / clock, caches, memory, nearest)
+
+
+def planar_rows_estimate(op: Conv2D, source: Image, output: Image, target: Target, choice: Choice) -> Estimate:
+    """F(tile, r) along the height on one channel: a step loads a vector of pixels, and a weight for each filter."""
+    lanes, machine = target.isa.lanes, target.machine
+    clock = machine.cycles_a_second(lanes)
+    size, width, filters = choice.tile[0] + op.kernel[0] - 1, output[2], output[3]
+    tiles = -(-output[0] * -(-output[1] // choice.tile[0]) // target.threads)
+    passes = -(-filters // winograd_rows.filters_at_once(op, target, choice.tile[0]))
+    vectors = -(-width // lanes)
+    steps = tiles * vectors * size * op.kernel[1]
+    cycles = steps * (filters + passes) / tiling.LOAD_PORTS / SHARE_OF_PEAK
+    inputs, outputs = ROW_CYCLES
+    transforms = tiles * (inputs * -(-(width + op.kernel[1] - 1) // lanes) + outputs * vectors * filters)
+    weights = 4.0 * size * op.kernel[1] * filters / target.threads
+    traffic = _with_traffic(0.0, source, output, target, weights, 1)
+    return replace(traffic, arithmetic=cycles / clock, transforms=transforms / clock)

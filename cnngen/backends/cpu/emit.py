@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from cnngen.backends.cpu.kernels import AnyKernel, WinogradKernel, WinogradRowsKernel
+from cnngen.backends.cpu.kernels import AnyKernel, PlanarRowsKernel, WinogradKernel, WinogradRowsKernel
 from cnngen.backends.cpu.plan import Plan
 from cnngen.backends.cpu.wrap import wrap
 from cnngen.backends.sources import AnyBlob, SourceTree
@@ -79,7 +79,7 @@ def emit(plan: Plan, blob: AnyBlob, version: str) -> SourceTree:
         "simd.h": header(f"c/simd/{plan.target.header}"),
         "vector_math.h": header("c/simd/vector_math.h"),
     }
-    winograd = any(isinstance(kernel, WinogradKernel | WinogradRowsKernel) for kernel in symbols)
+    winograd = any(isinstance(kernel, WinogradKernel | WinogradRowsKernel | PlanarRowsKernel) for kernel in symbols)
     if winograd:
         files["winograd.h"] = header("c/simd/winograd.h")
     units = [f"{name}.c"]

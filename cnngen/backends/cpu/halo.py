@@ -7,6 +7,7 @@ these would lie in one set of the cache.
 from __future__ import annotations
 
 from cnngen.backends.cpu import winograd, winograd_rows
+from cnngen.backends.cpu.choices import unpooled
 from cnngen.backends.cpu.target import Target
 from cnngen.ir import Graph, Node
 from cnngen.ops import Conv2D, Conv2DTranspose
@@ -25,14 +26,15 @@ def halo_of(graph: Graph, node: Node, target: Target) -> Halo:
         return (top, bottom, *_reach_of_phases(op, 1, source.shape[2], output.shape[2]))
     if not isinstance(op, Conv2D):
         return NO_HALO
+    op, results = unpooled(op, as_image(graph.types[node.name]))
     _, height, width, _ = as_image(source)
-    _, rows, columns, _ = as_image(graph.types[node.name])
-    choice = winograd.choose(op, as_image(source), as_image(graph.types[node.name]), target)
+    _, rows, columns, _ = results
+    choice = winograd.choose(op, as_image(source), results, target)
     if choice:
-        return winograd.halo(op, as_image(source), as_image(graph.types[node.name]), choice)
-    rows_choice = winograd_rows.choose(op, as_image(source), as_image(graph.types[node.name]), target)
-    if rows_choice:
-        return winograd_rows.halo(op, as_image(source), as_image(graph.types[node.name]), rows_choice)
+        return winograd.halo(op, as_image(source), results, choice)
+    along = winograd_rows.choose(op, as_image(source), results, target)
+    if along:
+        return winograd_rows.halo(op, as_image(source), results, along)
     top, _, left, _ = op.padding
     bottom = (rows - 1) * op.stride[0] + op.dilation[0] * (op.kernel[0] - 1) + 1 - top - height
     right = (columns - 1) * op.stride[1] + op.dilation[1] * (op.kernel[1] - 1) + 1 - left - width

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import assert_never
 
+from cnngen.backends.cpu.choices import unpooled
 from cnngen.backends.cpu.kernels import (
     AnyKernel,
     ArgReduceKernel,
@@ -29,7 +30,7 @@ from cnngen.backends.cpu.kernels import (
     Strides,
     UpsampleKernel,
 )
-from cnngen.backends.cpu.lower_convolution import convolution, dense, transposed
+from cnngen.backends.cpu.lower_convolution import convolution, dense, pools_itself, results_in, transposed
 from cnngen.backends.cpu.target import Target
 from cnngen.ir import Node
 from cnngen.ops import (
@@ -102,8 +103,12 @@ def lower(node: Node, layout: Layout, target: Target, scratch: Scratch) -> Itera
     write = layout.views[node.name]
     lanes = target.isa.lanes
     match op:
-        case Conv2D():
+        case Conv2D() if op.pool == (1, 1) or pools_itself(op, reads[0], write, target):
             yield convolution(op, reads, write, target, scratch)
+        case Conv2D():
+            before = results_in(scratch, unpooled(op, write.shape)[1])
+            yield convolution(op.unpooled, reads, before, target, scratch)
+            yield Lowered(_pool(Pool2D("max", op.pool, op.pool), before, write, lanes), (before,), write)
         case Conv2DTranspose():
             yield from transposed(op, reads, write, target)
         case Dense():

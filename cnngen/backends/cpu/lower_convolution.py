@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from cnngen.backends.cpu import blocking, tiling, winograd, winograd_rows
-from cnngen.backends.cpu.choices import Choice
+from cnngen.backends.cpu.choices import Choice, Image, unpooled
 from cnngen.backends.cpu.kernels import (
     AnyKernel,
     Axis,
@@ -84,37 +84,59 @@ def convolution(
 ) -> Lowered[AnyKernel]:
     """A convolution in one kernel: Winograd's, in both directions or along the height, depthwise, planar or direct."""
     source = reads[0]
-    choice = winograd.choose(op, source.shape, write.shape, target)
+    choice = winograd.choose(op, source.shape, write.shape, target) if op.pool == (1, 1) else None
     if choice and source.strides[3] == write.strides[3] == 1:
         kernel = winograd.kernel(op, source, write, reads[1] if op.residual else None, choice, target)
         begin = (_with_padding(op, source), *reads[1:])
         return Lowered(kernel, begin, write, scratch=scratch(target.threads * kernel.scratch_floats))
-    along = winograd_rows.choose(op, source.shape, write.shape, target)
-    if along and winograd_rows.fits(source, write):
+    name = "x".join(map(str, op.kernel)) + "s" + "x".join(map(str, sorted(set(op.stride))))
+    along = along_height(op, source, write, target)
+    if along and along.algorithm == "planar rows":
+        planar = winograd_rows.planar_kernel(op, f"conv2d_{name}", _with_padding(op, source), write, along, target)
+        return Lowered(planar, (_with_padding(op, source),), write)
+    if along:
 
         def product(size: int, block: int, in_row: int, out_row: int) -> ConvKernel:
-            axes = [
-                Axis(block, in_row, out_row),
-                Axis(write.shape[2], op.stride[1] * source.shape[3], out_row // write.shape[2]),
-            ]
+            _, _, pixel, channel = source.strides
+            columns = unpooled(op, write.shape)[1][2]
+            axes = [Axis(block, in_row, out_row), Axis(columns, op.stride[1] * pixel, out_row // columns)]
             loops = merge_loops(
                 [
                     Loop(op.stride[0], in_row // op.stride[0], "phase"),
-                    Loop(op.kernel[1], op.dilation[1] * source.shape[3], "kx"),
-                    Loop(source.shape[3], 1, "c"),
+                    Loop(op.kernel[1], op.dilation[1] * pixel, "kx"),
+                    Loop(source.shape[3], channel, "c"),
                 ]
             )
             return _tiled(
-                "product", axes, size, source.shape[3], op.filters, 1, loops,
+                "product", axes, size, source.shape[3], op.filters, channel, loops,
                 False, False, Epilogue(), replace(target, threads=1), along,
             )  # fmt: skip
 
-        rows = winograd_rows.kernel(op, source, write, reads[1] if op.residual else None, along, target, product)
         begin = (_with_padding(op, source), *reads[1:])
+        residual = reads[1] if op.residual else None
+        rows = winograd_rows.kernel(op, source, write, residual, along, target, product)
         return Lowered(rows, begin, write, scratch=scratch(target.threads * rows.scratch_floats))
-    name = "x".join(map(str, op.kernel)) + "s" + "x".join(map(str, sorted(set(op.stride))))
     chosen = target.choices.find(op, source.shape, write.shape)
     return windowed(op, f"conv2d_{name}", reads, write, target, chosen)
+
+
+def along_height(op: Conv2D, source: View, write: View, target: Target) -> Choice | None:
+    """How Winograd's algorithm along the height computes a layer, where it does and all lies as its kernels need it."""
+    plain, results = unpooled(op, write.shape)
+    choice = winograd_rows.choose(plain, source.shape, results, target)
+    return choice if choice and winograd_rows.fits(choice, source, write) else None
+
+
+def pools_itself(op: Conv2D, source: View, write: View, target: Target) -> bool:
+    """Whether the kernel of a convolution takes the maxima that are fused into it."""
+    return along_height(op, source, write, target) is not None
+
+
+def results_in(scratch: Scratch, shape: Image) -> View:
+    """Room for an image of this shape, which only the calls of one step see."""
+    _, height, width, channels = shape
+    strides = (height * width * channels, width * channels, channels, 1)
+    return replace(scratch(math.prod(shape)), shape=shape, strides=strides)
 
 
 def transposed(

@@ -27,6 +27,7 @@ from cnngen.backends.cpu.kernels import (
     MatMulKernel,
     PadKernel,
     PlanarConvKernel,
+    PlanarRowsKernel,
     PoolKernel,
     ReduceKernel,
     ReshapeKernel,
@@ -60,6 +61,12 @@ def pack_kernel(kernel: AnyKernel, node: Node) -> list[Array]:
             return _pack_winograd(kernel, node)
         case WinogradRowsKernel():
             return _pack_rows(kernel, node)
+        case PlanarRowsKernel():
+            weight = (
+                transform_rows(node.weights["weight"], kernel.tile, 1)[:, :, 0, 0].transpose(1, 0, 2).astype(np.float32)
+            )
+            parts = [weight[:, :, first : first + count].reshape(-1) for first, count in kernel.passes]
+            return [np.concatenate(parts), *bias_of(node)]
         case PlanarConvKernel():
             weight = node.weights["weight"].reshape(len(kernel.taps), kernel.filters)
             parts = [weight[:, first : first + count].reshape(-1) for first, count in kernel.passes]

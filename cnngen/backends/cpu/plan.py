@@ -10,10 +10,19 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from cnngen.arithmetic import FLOAT32, Arithmetic
+from cnngen.backends.cpu.fuse_pools import fuse_pools
 from cnngen.backends.cpu.halo import halo_of, spare_of
-from cnngen.backends.cpu.kernels import AnyKernel, ConvKernel, HaloKernel, WinogradKernel, WinogradRowsKernel
+from cnngen.backends.cpu.kernels import (
+    AnyKernel,
+    ConvKernel,
+    HaloKernel,
+    PlanarRowsKernel,
+    WinogradKernel,
+    WinogradRowsKernel,
+)
 from cnngen.backends.cpu.lower import copy, lower
 from cnngen.backends.cpu.target import Target
+from cnngen.backends.cpu.winograd_rows import in_planes
 from cnngen.errors import PlanError
 from cnngen.ir import Graph, Node
 from cnngen.ops import Dense
@@ -46,7 +55,7 @@ class Plan(NetworkPlan[AnyKernel]):
         for kernel in (call.kernel for number in self.steps_of(node) for call in self.steps[number].calls):
             if isinstance(kernel, WinogradKernel):
                 return Arithmetic(tile=kernel.tile)
-            if isinstance(kernel, WinogradRowsKernel):
+            if isinstance(kernel, WinogradRowsKernel | PlanarRowsKernel):
                 return Arithmetic(rows=kernel.tile)
             if isinstance(kernel, ConvKernel):
                 return Arithmetic(weights=kernel.storage)
@@ -56,7 +65,9 @@ class Plan(NetworkPlan[AnyKernel]):
 def plan_graph(graph: Graph, target: Target) -> Plan:
     """Plan `graph`, which must be optimised and verified, for `target`."""
     target = replace(target, parameter_bytes=parameter_bytes(graph, target.weight_storage))
-    layout = lay_out(graph, lambda graph, node: halo_of(graph, node, target), spare_of)
+    graph = fuse_pools(graph, target)
+    planes = in_planes(graph, lambda node: halo_of(graph, node, target), target)
+    layout = lay_out(graph, lambda graph, node: halo_of(graph, node, target), spare_of, planes)
     blob, scratch = Blob(layout.constant_floats), ScratchRooms(layout)
     lanes = target.isa.lanes
     steps = lower_graph(
@@ -66,7 +77,7 @@ def plan_graph(graph: Graph, target: Target) -> Plan:
         lambda node: lower(node, layout, target, scratch.room),
         lambda read, write: copy(read, write, lanes),
     )
-    steps = _fill_halos(steps, layout, target)
+    steps = _fill_halos(steps, scratch.added(), target)
     views, arena, steps = scratch.added().resolve(steps)
     return verify_plan(Plan(graph.name, graph, tuple(steps), views, arena, blob.size, layout.constants, target))
 

@@ -27,6 +27,13 @@ static inline __m256i v_mask_n(int n)
 #define V_FORGET(p) ((void)(p))
 #endif
 
+/* keeps a in a register: it would else be read from memory again for every use */
+#if defined(__GNUC__)
+#define V_HOLD(a) __asm__("" : "+x"(a))
+#else
+#define V_HOLD(a) ((void)(a))
+#endif
+
 static inline v_t v_zero(void) { return _mm256_setzero_ps(); }
 static inline v_t v_set1(float x) { return _mm256_set1_ps(x); }
 static inline v_t v_load(const float *p) { return _mm256_loadu_ps(p); }
@@ -75,6 +82,12 @@ static inline v_t v_max_nan(v_t a, v_t b)
 static inline v_t v_min_nan(v_t a, v_t b)
 {
     return _mm256_blendv_ps(_mm256_min_ps(a, b), a, _mm256_cmp_ps(a, a, _CMP_UNORD_Q));
+}
+/* the larger ones of neighbours, first those in a, then those in b; NaN where either is NaN */
+static inline v_t v_max_pairs(v_t a, v_t b)
+{
+    const v_t mixed = v_max_nan(_mm256_shuffle_ps(a, b, 0x88), _mm256_shuffle_ps(a, b, 0xdd));
+    return _mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(mixed), 0xd8));
 }
 static inline v_t v_sqrt(v_t a) { return _mm256_sqrt_ps(a); }
 /* to the nearest integer, ties to even */

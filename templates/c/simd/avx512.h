@@ -34,6 +34,12 @@ static inline h_t h_fma(h_t a, h_t b, h_t c) { return _mm256_fmadd_ps(a, b, c); 
 static inline h_t h_of(v_t a) { return _mm512_castps512_ps256(a); }
 /* a vector whose second half holds anything */
 static inline v_t h_widened(h_t a) { return _mm512_castps256_ps512(a); }
+/* keeps a in a register: it would else be read from memory again for every use */
+#if defined(__GNUC__)
+#define V_HOLD(a) __asm__("" : "+v"(a))
+#else
+#define V_HOLD(a) ((void)(a))
+#endif
 
 static inline v_t v_zero(void) { return _mm512_setzero_ps(); }
 static inline v_t v_set1(float x) { return _mm512_set1_ps(x); }
@@ -75,6 +81,13 @@ static inline v_t v_max_nan(v_t a, v_t b)
 static inline v_t v_min_nan(v_t a, v_t b)
 {
     return _mm512_mask_mov_ps(_mm512_min_ps(a, b), _mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q), a);
+}
+/* the larger ones of neighbours, first those in a, then those in b; NaN where either is NaN */
+static inline v_t v_max_pairs(v_t a, v_t b)
+{
+    const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+    const __m512i odd = _mm512_add_epi32(even, _mm512_set1_epi32(1));
+    return v_max_nan(_mm512_permutex2var_ps(a, even, b), _mm512_permutex2var_ps(a, odd, b));
 }
 static inline v_t v_sqrt(v_t a) { return _mm512_sqrt_ps(a); }
 /* to the nearest integer, ties to even */

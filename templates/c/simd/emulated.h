@@ -32,6 +32,8 @@ typedef float v_t __attribute__((vector_size(4 * V_LANES)));
 #define V_FORGET(p) ((void)(p))
 #endif
 
+#define V_HOLD(a) ((void)(a)) /* such a vector may be wider than a register */
+
 #define V_EACH(expression) \
     v_t r; \
     for (int i = 0; i < V_LANES; ++i) r[i] = (expression); \
@@ -134,6 +136,16 @@ static inline v_t v_max_nan(v_t a, v_t b)
 static inline v_t v_min_nan(v_t a, v_t b)
 {
     return V_PICK((a < b) | (a != a), a, b);
+}
+/* the larger ones of neighbours, first those in a, then those in b; NaN where either is NaN */
+static inline v_t v_max_pairs(v_t a, v_t b)
+{
+    float pairs[2 * V_LANES];
+    memcpy(pairs, &a, sizeof a);
+    memcpy(pairs + V_LANES, &b, sizeof b);
+    v_t even = a, odd = b;
+    for (int i = 0; i < V_LANES; ++i) even[i] = pairs[2 * i], odd[i] = pairs[2 * i + 1];
+    return v_max_nan(even, odd);
 }
 static inline v_t v_sqrt(v_t a) { V_EACH(sqrtf(a[i])); }
 /* to the nearest integer, ties to even */

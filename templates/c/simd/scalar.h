@@ -37,6 +37,7 @@ static inline uint32_t v_bits_of(float x)
     memcpy(&bits, &x, sizeof bits);
     return bits;
 }
+#define V_HOLD(a) ((void)(a)) /* no loop of vectors */
 
 static inline v_t v_zero(void) { return 0.0f; }
 static inline v_t v_set1(float x) { return x; }
@@ -70,6 +71,8 @@ static inline v_t v_min(v_t a, v_t b) { return a < b ? a : b; }
 static inline v_t v_max_nan(v_t a, v_t b) { return a > b || a != a ? a : b; }
 /* the smaller one; NaN where either is NaN */
 static inline v_t v_min_nan(v_t a, v_t b) { return a < b || a != a ? a : b; }
+/* the larger ones of neighbours, first those in a, then those in b; NaN where either is NaN */
+static inline v_t v_max_pairs(v_t a, v_t b) { return v_max_nan(a, b); }
 static inline v_t v_sqrt(v_t a) { return sqrtf(a); }
 /* to the nearest integer, ties to even */
 static inline v_t v_round(v_t a) { return rintf(a); }

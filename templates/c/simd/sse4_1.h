@@ -21,6 +21,13 @@ typedef __m128 v_t;
 #define V_FORGET(p) ((void)(p))
 #endif
 
+/* keeps a in a register: it would else be read from memory again for every use */
+#if defined(__GNUC__)
+#define V_HOLD(a) __asm__("" : "+x"(a))
+#else
+#define V_HOLD(a) ((void)(a))
+#endif
+
 static inline v_t v_zero(void) { return _mm_setzero_ps(); }
 static inline v_t v_set1(float x) { return _mm_set1_ps(x); }
 static inline v_t v_load(const float *p) { return _mm_loadu_ps(p); }
@@ -80,6 +87,11 @@ static inline v_t v_max_nan(v_t a, v_t b)
 static inline v_t v_min_nan(v_t a, v_t b)
 {
     return _mm_blendv_ps(_mm_min_ps(a, b), a, _mm_cmpunord_ps(a, a));
+}
+/* the larger ones of neighbours, first those in a, then those in b; NaN where either is NaN */
+static inline v_t v_max_pairs(v_t a, v_t b)
+{
+    return v_max_nan(_mm_shuffle_ps(a, b, 0x88), _mm_shuffle_ps(a, b, 0xdd));
 }
 static inline v_t v_sqrt(v_t a) { return _mm_sqrt_ps(a); }
 /* to the nearest integer, ties to even */

@@ -17,6 +17,7 @@ from cnngen.backends.cpu.kernels.movement import (
     StridedCopyKernel,
     UpsampleKernel,
 )
+from cnngen.backends.cpu.kernels.planar_rows import PlanarRowsKernel
 from cnngen.backends.cpu.kernels.pointwise import FillKernel, LrnKernel, PoolKernel, SoftmaxKernel
 from cnngen.backends.cpu.kernels.reduction import ArgReduceKernel, MatMulKernel, ReduceKernel
 from cnngen.backends.cpu.kernels.resize import ResizeKernel
@@ -31,6 +32,7 @@ AnyKernel = (
     | DepthwiseKernel
     | WinogradKernel
     | WinogradRowsKernel
+    | PlanarRowsKernel
     | PoolKernel
     | ElementwiseKernel
     | ReduceKernel
@@ -76,6 +78,7 @@ __all__ = [
     "PadKernel",
     "Pixel",
     "PlanarConvKernel",
+    "PlanarRowsKernel",
     "PoolKernel",
     "ReduceKernel",
     "ReshapeKernel",

@@ -25,6 +25,11 @@ class Epilogue:
         return called(self.activation, variable, lambda value: f"v_set1({c_float(value)})")
 
     @property
+    def passes_maxima(self) -> bool:
+        """Whether it never falls, so that of a maximum it is the maximum of its values, bit for bit."""
+        return self.activation is None or self.activation.function in ("relu", "relu6")
+
+    @property
     def long(self) -> bool:
         """Whether its code is kept out of loops around it: all but relu, whose only constant is zero.
 

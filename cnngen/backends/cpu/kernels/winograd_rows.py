@@ -14,7 +14,8 @@ from cnngen.winograd_rows import ROW_TILES, along_height
 
 @dataclass(frozen=True)
 class WinogradRowsKernel(Kernel):
-    """F(`tile`, `taps`/`step`) along the height for an output of `shape` (n, h, w, filters).
+    """F(`tile`, `taps`/`step`) along the height for results of `shape` (n, h, w, filters), of which `pool` windows are
+    pooled.
 
     `tile` rows of results come from `size` times `step` rows of the input, transformed as `row` floats each, whatever
     pixels and channels they are: each `step` rows together. `product` has one group for each transformed row and sums
@@ -26,6 +27,7 @@ class WinogradRowsKernel(Kernel):
     taps: int
     step: int
     shape: tuple[int, int, int, int]
+    pool: tuple[int, int]
     row: int
     in_strides: Strides
     out_strides: Strides
@@ -40,6 +42,7 @@ class WinogradRowsKernel(Kernel):
     def label(self) -> str:
         _, height, width, filters = self.shape
         extras = ("_res" if self.has_residual else "") + self.epilogue.suffix
+        extras += f"_max{self.pool[0]}x{self.pool[1]}" if self.pool != (1, 1) else ""
         step = f"s{self.step}" if self.step > 1 else ""
         return (
             f"winograd_{self.tile}rows{self.taps}{step}_r{self.row}_o{filters}_{height}x{width}_b{self.block}{extras}"
@@ -50,6 +53,7 @@ class WinogradRowsKernel(Kernel):
         """What the kernel computes, for people."""
         images, height, width, filters = self.shape
         whole = f"{height}x{width}" + (f" in {images} images" if images > 1 else "")
+        whole += f", then the maxima of {self.pool[0]}x{self.pool[1]} windows" if self.pool != (1, 1) else ""
         at_once = f"; {self.block} tiles at a time" if self.block > 1 else ""
         return (
             f"Winograd's convolution {self.algorithm} along the height: rows of {self.row} floats, "
@@ -92,8 +96,13 @@ class WinogradRowsKernel(Kernel):
 
     @property
     def rest(self) -> int:
-        """Rows of results of an image's last tile where that is not whole, else 0."""
-        return self.shape[1] % self.tile
+        """Pooled rows of an image's last tile where that is not whole, else 0."""
+        return self.shape[1] % self.tile // self.pool[0]
+
+    @property
+    def pooled(self) -> tuple[int, int]:
+        """Rows of results of a tile, and results of a row, behind the pooling."""
+        return self.tile // self.pool[0], self.shape[2] // self.pool[1]
 
     @property
     def in_row(self) -> int:
@@ -141,5 +150,9 @@ class WinogradRowsKernel(Kernel):
             or self.product.rows * len(self.product.pixels) != self.block * self.shape[2]
         ):
             raise PlanError(f"{self.product.groups} products of {self.product.rows} rows for {self.block} tiles")
-        if self.in_strides[3] != 1 or self.out_strides[3] != 1:
-            raise PlanError("the channels of a transformed image do not lie side by side")
+        if self.tile % self.pool[0] or self.shape[1] % self.pool[0] or self.shape[2] % self.pool[1]:
+            raise PlanError(f"windows of {self.pool} do not divide {self.shape} in tiles of {self.tile} rows")
+        if self.pool != (1, 1) and (self.has_residual or not self.epilogue.passes_maxima):
+            raise PlanError(f"{self.epilogue} of a maximum, or a residual, is not what the maximum is taken of")
+        if self.out_strides[3] != 1:
+            raise PlanError("the output's channels do not lie side by side")
