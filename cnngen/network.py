@@ -179,22 +179,22 @@ class Network:
         A network on a GPU takes arrays that lie there (`__cuda_array_interface__`), too, all of them or none. With
         a `stream` of theirs the work is queued in it and not waited for.
         """
-        known = self._known
+        known_x, known_out, source, target = self._known
         if (
-            len(xs) == 1
-            and known.out() is out
-            and known.x() is xs[0]
+            known_out() is out
+            and len(xs) == 1
+            and known_x() is (x := xs[0])
             and stream is None
-            and xs[0].shape == self._in_shape
+            and x.shape == self._in_shape
             and out.shape == self._out_shape
-            and xs[0].dtype is out.dtype is FLOAT32
+            and x.dtype is out.dtype is FLOAT32
             and out.flags.writeable
         ):  # the arrays of an earlier call, in which all that cannot have changed since was checked
             try:
                 arena = self._arenas.pop()
             except IndexError:
                 arena = self._new_arena()
-            self._run(known.source, known.target, arena)
+            self._run(source, target, arena)
             self._arenas.append(arena)
             return
         if self._fast and len(xs) == 1 and isinstance(out, np.ndarray) and stream is None:
@@ -245,11 +245,10 @@ class Network:
         arrays, outs = list(xs), list(out) if isinstance(out, Sequence) else [out]
         check_arrays(self._inputs, self._outputs, arrays, outs, batched=self.batched)
         pointers = [*map(self._from_buffer, (*arrays, *outs)), self._new_arena()]
-
-        def call() -> None:
-            self._run(*pointers)
-
-        return call
+        if len(pointers) > 3:
+            return lambda: self._run(*pointers)
+        source, target, arena = pointers
+        return lambda: self._run(source, target, arena)
 
     # Looking inside
 
