@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from cnngen.ir import Graph, Input
+from cnngen.ir import Graph, Input, TensorType
 
 if TYPE_CHECKING:
     from cnngen.backends import AnyPlan
@@ -15,6 +15,11 @@ class Stages(NamedTuple):
 
     source_graph: Graph
     plan: AnyPlan
+
+
+def repeated(one: TensorType, times: int) -> TensorType:
+    """So many tensors as one, along the batch."""
+    return one if times == 1 else TensorType((times * one.shape[0], *one.shape[1:]))
 
 
 class Interface(NamedTuple):
@@ -56,8 +61,8 @@ class Interface(NamedTuple):
             c_identifier(plan.name),
             plan.target.name,
             plan.target.threads,
-            plan.graph.inputs,
-            tuple(Input(name, plan.graph.types[name]) for name in plan.graph.outputs),
+            tuple(Input(tensor.name, repeated(tensor.type, plan.repeats)) for tensor in plan.graph.inputs),
+            tuple(Input(name, repeated(plan.graph.types[name], plan.repeats)) for name in plan.graph.outputs),
             plan.arena_bytes,
             any(isinstance(node.op, Transpose) and not images.isdisjoint(node.inputs) for node in source.nodes),
             batched(source),

@@ -253,10 +253,14 @@ class Network:
     # Looking inside
 
     def trace(self, *xs: Any) -> dict[str, Array]:
-        """Every tensor of `graph` as the native code holds it for the compiled batch, by name."""
+        """Every tensor of `graph` as the native code holds it for the compiled batch, by name.
+
+        Of that batch the first image only where the plan computes one after the other (`plan.repeats`).
+        """
         arrays, images, _ = gather(self._inputs, one_or_list(xs), batched=self.batched)
         if images != self.batch:
             raise RunError(f"trace takes the compiled batch of {self.batch}, not {images} images")
+        arrays = self._of_plan(arrays)
         workspace = Workspace(self.plan, self._loaded(), arrays)
         with np.errstate(over="ignore"):  # what a float16 cannot hold is infinite there
             stored = [array.astype(self.plan.element).astype(np.float32) for array in arrays]
@@ -311,7 +315,8 @@ class Network:
         """Median time of each step over `rounds` runs on `x` (default: random images).
 
         The steps run one after the other as in a call of the network; what it costs to call a single
-        step from Python is measured in the same rounds and taken off. A GPU takes the times itself.
+        step from Python is measured in the same rounds and taken off. A GPU takes the times itself. Where images are
+        computed one after the other (`plan.repeats`), the times are those of one.
         The roofline takes the figures of this machine, which are measured first if they are not known
         (docs/performance.md).
         """
@@ -321,7 +326,7 @@ class Network:
         arrays, images, _ = gather(self._inputs, x, batched=self.batched)
         if images < self.batch:
             raise RunError(f"profile takes the compiled batch of {self.batch}, not {images} images")
-        library, first = self._loaded(), [array[: self.batch] for array in arrays] if self.batched else arrays
+        library, first = self._loaded(), self._of_plan(arrays)
         if isinstance(library, Library):
             times = Workspace(self.plan, library, first, fill=0.0).time_steps(rounds)
         else:
@@ -329,6 +334,10 @@ class Network:
         from cnngen.report.profile import layer_times
 
         return layer_times(self.plan, np.median(times, axis=0))
+
+    def _of_plan(self, arrays: Sequence[Array]) -> list[Array]:
+        """The first images of `arrays`, as many as the plan computes at a time."""
+        return [array[: self.batch // self.plan.repeats] for array in arrays] if self.batched else list(arrays)
 
     # Its life
 

@@ -268,13 +268,14 @@ def plan_for(
     """
     from cnngen.backends.cpu.choices import Choice, Choices
     from cnngen.backends.cpu.plan import plan_graph
-    from cnngen.passes import optimise
+    from cnngen.batching import compiled_graph
 
     target = cpu_target_for(
         graph, isa=isa, threads=threads, numerics=numerics, weight_storage=weight_storage, run_here=run_here
     )
     own = Choices.of({key: Choice.from_json(fields) for key, fields in (choices or {}).items() if fields})
-    return plan_graph(optimise(graph), replace(target, choices=own))
+    compiled, repeats = compiled_graph(graph, target)
+    return replace(plan_graph(compiled, replace(target, choices=own)), in_turn=repeats)
 
 
 def cpu_target_for(

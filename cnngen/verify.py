@@ -92,7 +92,10 @@ def _check(
     cases = integer_cases(net.graph, seed)
     blob = net.pack(integer_twin(net.graph, cases))
     first = _batches(feed, net.batch)[0] if batched(net.source_graph) else feed
-    tensors = {**first, **net.trace(*first.values())}
+    traced = net.trace(*first.values())
+    # Images that are computed one after the other: `graph` has the first of them.
+    tensors = {tensor.name: first[tensor.name][: tensor.type.shape[0]] for tensor in net.graph.inputs}
+    tensors = {**(tensors if batched(net.source_graph) else first), **traced}
     layers = []
     for position, node in enumerate(nodes):
         progress(node.name, position, len(nodes))
@@ -103,7 +106,7 @@ def _check(
 
 def _feed(net: Verifiable, x: Feed | None, seed: int) -> dict[str, Array]:
     """Every input by name as float32 with a batch axis."""
-    inputs = net.graph.inputs
+    inputs = net.source_graph.inputs
     if x is None:
         rng = np.random.default_rng(seed)
         return {tensor.name: rng.standard_normal(tensor.type.shape, np.float32) for tensor in inputs}

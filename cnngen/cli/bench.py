@@ -132,7 +132,8 @@ def bench(
             say("measuring each layer")
             profile = net.profile(xs if len(xs) > 1 else xs[0])
             total = sum(layer.seconds for layer in profile)
-            data["layers"] = [dict(layer_json(layer, batch, total)) for layer in profile]
+            together = batch // net.plan.repeats  # images that the plan computes at a time
+            data["layers"] = [dict(layer_json(layer, together, total)) for layer in profile]
             if plot:
                 heading = f"{net.name}: {_target(net)}, {data['median_ms']:.4g} ms an image"
                 plot_profile(heading, data["layers"], plot)

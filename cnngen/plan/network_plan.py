@@ -58,6 +58,11 @@ class NetworkPlan(ABC, Generic[L]):
         """What the target adds to the names of kernels."""
 
     @property
+    def repeats(self) -> int:
+        """How often a run goes through the plan, each time with the next images of its batch."""
+        return 1
+
+    @property
     def weight_storage(self) -> str:
         """The format in which large dense layers keep their weights, beside what the tensors have."""
         return "fp32"

@@ -33,6 +33,7 @@ def plan_json(plan: Plan) -> dict[str, Any]:
         "isa": plan.target.name,
         "threads": plan.target.threads,
         "weight_storage": plan.weight_storage,
+        "images_in_turn": plan.repeats,
         "machine": plan.target.machine._asdict(),
         "arena_bytes": plan.arena_bytes,
         "arena_lower_bound_bytes": 4 * plan.arena.lower_bound,
@@ -51,6 +52,8 @@ def print_plan(plan: Plan, console: Console) -> None:
     target = f"{plan.target.name}, threads {plan.target.threads}{phrase(plan.weight_storage)}"
     console.print(Text(f"plan {plan.name}: {target}", style="bold"))
     console.print(machine_text(plan), markup=False, highlight=False)
+    if plan.repeats > 1:
+        console.print(f"{plan.repeats} images one after the other; below is one of them", highlight=False)
     console.print(
         f"arena {plan.arena_bytes:,} bytes, lower bound {4 * plan.arena.lower_bound:,}; "
         f"weights {4 * plan.blob_floats:,} bytes",

@@ -37,6 +37,7 @@ def plan_text(plan: AnyPlan) -> str:
     arena, size = plan.arena, plan.element.itemsize
     lines = [
         f"plan {plan.name}: {plan.target.name}, threads {plan.target.threads}{phrase(plan.weight_storage)}",
+        *([f"{plan.repeats} images one after the other"] if plan.repeats > 1 else []),
         f"arena {plan.arena_bytes} bytes, lower bound {size * arena.lower_bound}; weights {4 * plan.blob_floats} bytes",
         "",
     ]

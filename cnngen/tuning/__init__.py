@@ -105,11 +105,13 @@ def tuned_choices(
         chosen = resolve(own, precision, gpu=gpu)
         tell = progress or (lambda *_: None)
         return cuda.tune(optimise(source_graph), chosen, TuningFile(file), seconds, tell, device)
+    from cnngen.batching import compiled_graph
     from cnngen.tuning import cpu
 
     resolved = pipeline.cpu_target_for(
         source_graph, isa=isa, threads=threads, numerics=numerics, weight_storage=weight_storage
     )
-    graph, tell = optimise(source_graph), progress or (lambda *_: None)
+    graph, _ = compiled_graph(source_graph, resolved)
+    tell = progress or (lambda *_: None)
     tuned = cpu.tune(graph, resolved, TuningFile(file), seconds, tell)
     return cpu.judge(tuned, graph, resolved, TuningFile(file), tell, measures=seconds > 0, cache=cache)

@@ -13,6 +13,7 @@ from cnngen.backends.cpu.wrap import wrap
 from cnngen.backends.sources import AnyBlob, SourceTree
 from cnngen.backends.text import behind, c_comment, c_identifier, environment, header, pointer
 from cnngen.errors import SpecError
+from cnngen.interface import repeated
 from cnngen.ir import TensorType
 from cnngen.plan.steps import Call, Step
 from cnngen.weight_storage import phrase
@@ -26,12 +27,13 @@ MAX_SOURCE = 30_000_000
 
 @dataclass(frozen=True)
 class Parameter:
-    """A tensor in the signature of the generated function."""
+    """A tensor in the signature of the generated function. `image_floats`: what the plan reads or writes at a time."""
 
     parameter: str
     label: str
     floats: int
     shape: str
+    image_floats: int
 
 
 @dataclass(frozen=True)
@@ -129,8 +131,9 @@ def _call_text(call: Call[AnyKernel], symbol: str) -> CallText:
 
 def _context(plan: Plan, name: str, version: str) -> dict[str, object]:
     graph = plan.graph
-    inputs = _parameters("input", [tensor.name for tensor in graph.inputs], graph.types)
-    outputs = _parameters("output", graph.outputs, graph.types)
+    types = {tensor: repeated(one, plan.repeats) for tensor, one in graph.types.items()}
+    inputs = _parameters("input", [tensor.name for tensor in graph.inputs], types, plan.repeats)
+    outputs = _parameters("output", graph.outputs, types, plan.repeats)
     pointers = [f"const float *{tensor.parameter}" for tensor in inputs]
     pointers += [f"float *{tensor.parameter}" for tensor in outputs]
     threads = plan.target.threads
@@ -145,17 +148,19 @@ def _context(plan: Plan, name: str, version: str) -> dict[str, object]:
         "signature": ", ".join([*pointers, "void *arena"]),
         "steps": [StepText(number, c_comment(step.title), ()) for number, step in enumerate(plan.steps)],
         "threads": threads,
+        "repeats": plan.repeats,
         "arena_bytes": 4 * plan.arena.size,
         "weight_floats": plan.blob_floats,
     }
 
 
-def _parameters(word: str, names: Sequence[str], types: Mapping[str, TensorType]) -> list[Parameter]:
+def _parameters(word: str, names: Sequence[str], types: Mapping[str, TensorType], repeats: int) -> list[Parameter]:
     parameters = []
     for index, name in enumerate(names):
         tensor = types[name]
         parameter = word if len(names) == 1 else f"{word}{index}"
-        parameters.append(Parameter(parameter, c_comment(name), tensor.elements, str(tensor)))
+        floats = tensor.elements
+        parameters.append(Parameter(parameter, c_comment(name), floats, str(tensor), floats // repeats))
     return parameters
 
 

@@ -38,6 +38,12 @@ class Plan(NetworkPlan[AnyKernel]):
     """A network, ready to be printed as C."""
 
     target: Target
+    in_turn: int = 1
+    """Images of a batch that a run computes one after the other; `graph` has one of them (`cnngen.batching`)."""
+
+    @property
+    def repeats(self) -> int:
+        return self.in_turn
 
     @property
     def element(self) -> np.dtype[np.generic]:
