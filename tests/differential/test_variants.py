@@ -77,6 +77,21 @@ def test_direct_tiles(isa: str) -> None:
     check(network, graph)
 
 
+def test_a_tile_that_divides_is_half_as_tall_unless_it_is_chosen() -> None:
+    """With the 32 registers of AVX-512; with 16 there is no room for less."""
+    net = Builder({"x": (1, 28, 28, 40)}, name="dividing", weights="random")
+    names = [net.add(Conv2D(64, (1, 1), activation=Activation(f)), "x") for f in ("relu", "silu", "sigmoid", "tanh")]
+    graph = net.graph(*names)
+    chosen = Choices.of({key_of(graph, graph.node(names[2])): Choice("direct", vectors=2, pixels=14)})
+    found = {}
+    for isa in ("avx512", "avx2"):
+        plan = planned(graph, isa, choices=chosen)
+        kernels = [main_kernel(plan, name) for name in names]
+        found[isa] = [tiles(kernel) for kernel in kernels if isinstance(kernel, ConvKernel)]
+    assert found["avx512"] == [{(14, 2)}, {(7, 2)}, {(14, 2)}, {(14, 2)}]
+    assert found["avx2"][0] == found["avx2"][1]
+
+
 def test_rows() -> None:
     """How many pixels are tiled as one row: lines of the image, all of it, or pieces where lines merge (no halo)."""
     net = Builder({"x": (1, 6, 5, 4), "y": (1, 6, 5, 4)}, name="rows", weights="integers")

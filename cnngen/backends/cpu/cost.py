@@ -23,6 +23,7 @@ from typing import Literal
 from cnngen import winograd
 from cnngen.backends.cpu import tiling, winograd_rows
 from cnngen.backends.cpu.choices import Choice, Image
+from cnngen.backends.cpu.kernels import Epilogue
 from cnngen.backends.cpu.target import Target
 from cnngen.ir import TensorType
 from cnngen.ops import Conv2D, Dense
@@ -174,6 +175,8 @@ def tiles_of(output: Image, tile: winograd.Tile) -> tuple[int, int]:
 def direct(op: Conv2D | Dense, source: Image, output: Image, target: Target, choice: Choice) -> Estimate:
     """A direct convolution or a dense layer, with the tile that `choice` names or the cheapest one."""
     lanes, registers, machine = target.isa.lanes, target.isa.registers, target.machine
+    if not (choice.vectors or choice.pixels):
+        registers = tiling.tile_registers(registers, Epilogue(op.activation).divides)
     groups, kernel = (op.groups, op.kernel) if isinstance(op, Conv2D) else (1, (1, 1))
     filters, channels = output[3] // groups, source[3] // groups
     taps = math.prod(kernel) * channels

@@ -282,6 +282,8 @@ def _tiled(
     storage: str = "fp32",
 ) -> ConvKernel:
     lanes, registers = target.isa.lanes, target.isa.registers
+    if not (chosen.vectors or chosen.pixels):
+        registers = tiling.tile_registers(registers, epilogue.divides)
     *outer, columns = merge_axes(axes)
     if not outer and columns.count > 1:
         length = chosen.row or tiling.chunk(columns.count, group_outputs, lanes, registers, groups, target.threads)
@@ -308,7 +310,7 @@ def _tiled(
     passes: tuple[Loop, ...] = ()
     chunk, fetch = 1, False
     if pixel_count == 1 and 4 * taps * group_outputs > STREAMED_BYTES and not chosen.vectors:
-        blocks = tiling.stream_channels(group_outputs, lanes, registers, 4 if storage == "fp32" else 2)
+        blocks = tiling.stream_channels(group_outputs, lanes, target.isa.registers, 4 if storage == "fp32" else 2)
     elif pixel_count > 1:
         width = max(block.vectors for block in blocks) * lanes
         chunk = blocking.rows_of_unit(rows, len(pixels))

@@ -22,6 +22,8 @@ ONE_ROW_PIXELS = 64
 """Up to so many pixels an image may be tiled as one row: each tile is a function of its own."""
 LINE_BYTES = 64
 """A cache line."""
+DIVIDING_REGISTERS = 18
+"""Of a tile whose epilogue divides: behind a small one the processor begins the next one while it still divides."""
 DEPTHWISE_ROWS, DEPTHWISE_PIXELS = 2, 7
 """Of a tile of a depthwise convolution: larger ones lose more registers than they save loads, on AVX2, too."""
 DEPTHWISE_TAPS = 49
@@ -41,6 +43,11 @@ def tile_cycles(pixels: int, vectors: float) -> float:
 def max_pixels(vectors: int, registers: int) -> int:
     """Most pixels whose accumulators, weights, broadcast value and one constant of the epilogue fit the registers."""
     return max((registers - 2 - vectors) // vectors, 1)
+
+
+def tile_registers(registers: int, divides: bool) -> int:
+    """How many registers a tile may use."""
+    return min(registers, DIVIDING_REGISTERS) if divides else registers
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,11 @@ class Epilogue:
         return self.activation is not None and self.activation.function != "relu"
 
     @property
+    def divides(self) -> bool:
+        """Whether it takes a division for each vector, which has a unit of its own."""
+        return self.activation is not None and self.activation.function in ("sigmoid", "silu", "swish")
+
+    @property
     def suffix(self) -> str:
         """Part of a kernel's name."""
         return f"_{self.activation.function}" if self.activation else ""
