@@ -39,7 +39,7 @@ HEADERS = (*(isa.header for isa in ISAS.values()), "emulated.h")
 VOCABULARIES = (*host_isas(), "sse4.1-emulated", "avx2-emulated", "avx512-emulated")
 HALVES = {"h_zero", "h_set1", "h_load", "h_store", "h_fma", "h_of", "h_widened"}
 """Of vectors of 16 lanes: with a test of their own below."""
-HELPERS = {"v_mask_n", "v_float_of", "v_bits_of", "v_float_of_half"}
+HELPERS = {"v_mask_n", "v_or_nan", "v_float_of", "v_bits_of", "v_float_of_half"}
 """What some headers need for themselves; no template may use them."""
 
 U = 2.0**-24

@@ -72,15 +72,17 @@ static inline v_t v_fma(v_t a, v_t b, v_t c) { return _mm512_fmadd_ps(a, b, c); 
 /* the larger (smaller) one; b where either is NaN or both are equal */
 static inline v_t v_max(v_t a, v_t b) { return _mm512_max_ps(a, b); }
 static inline v_t v_min(v_t a, v_t b) { return _mm512_min_ps(a, b); }
+/* x, but a where that is NaN */
+static inline v_t v_or_nan(v_t x, v_t a) { return _mm512_fixupimm_ps(x, a, _mm512_set1_epi32(0x22), 0); }
 /* the larger one; NaN where either is NaN */
 static inline v_t v_max_nan(v_t a, v_t b)
 {
-    return _mm512_mask_mov_ps(_mm512_max_ps(a, b), _mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q), a);
+    return v_or_nan(_mm512_max_ps(a, b), a);
 }
 /* the smaller one; NaN where either is NaN */
 static inline v_t v_min_nan(v_t a, v_t b)
 {
-    return _mm512_mask_mov_ps(_mm512_min_ps(a, b), _mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q), a);
+    return v_or_nan(_mm512_min_ps(a, b), a);
 }
 /* the larger ones of neighbours, first those in a, then those in b; NaN where either is NaN */
 static inline v_t v_max_pairs(v_t a, v_t b)
