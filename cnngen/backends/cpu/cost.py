@@ -36,16 +36,21 @@ LEAST_CHANNELS = 8
 """Fewer input channels leave Winograd's products too short for the transforms to pay."""
 BLOCKS = (4, 6, 7, 8, 10, 12, 14, 16, 20, 24, 28, 32, 36, 42, 48, 56, 64)
 """Tiles of a block: multiples of register tiles; beyond them nothing is gained."""
-ELEMENT_CYCLES = (0.0, 1.2)
-"""To load and to store an element of a tile for a vector of channels: of the inputs, of the products."""
-TERM_CYCLES = (1.75, 1.65)
-"""For each term of the sums of both transforms, along rows and along columns."""
+TERM_CYCLES = 0.32
+"""For each term of the sums of a transform, along rows and along columns, and a vector of channels."""
+PRODUCT_CYCLES = 2.0
+"""To load a vector of products."""
 ROW_CYCLES = (40.0, 30.0)
 """Along the height: for a vector of the inputs of a tile, and for one of its products. Most are loads and stores."""
-HELD = 0.5
-"""Share of L2 that what passes between the stages of Winograd's algorithm may take and stay."""
+HELD = 4.0
+"""In sizes of L2: so much passes between the stages of Winograd's algorithm when none of it stays there, because
+weights pass through, too. With half of that, a quarter does not."""
+SCATTERED = 5.0
+"""What passes and is not in L2, as in the first block, moves in short pieces: so much slower than a stream from L3."""
 EXPOSED = 0.8
 """Share of the lesser of arithmetic and traffic that the greater does not hide."""
+STREAM_EXPOSED = 0.35
+"""The same of transformed weights, which are read in order."""
 SHARE_OF_PEAK = 0.9
 """What a register tile reaches of the peak in the middle of its work."""
 RESULT_CYCLES = 7.0
@@ -70,12 +75,13 @@ class Estimate:
     memory: float = 0.0
     nearest: Limit = "L2"
     """Which cache that is, for the most part."""
+    exposed: float = EXPOSED
 
     @property
     def seconds(self) -> float:
         traffic = self.caches + self.memory
         hidden = min(self.arithmetic, traffic)
-        return max(self.arithmetic, traffic) + EXPOSED * hidden + self.transforms + CALL_SECONDS
+        return max(self.arithmetic, traffic) + self.exposed * hidden + self.transforms + CALL_SECONDS
 
     @property
     def limit(self) -> Limit:
@@ -233,13 +239,9 @@ def _with_traffic(
 
 def _transform_cycles(rows: winograd.Filtering, columns: winograd.Filtering) -> tuple[float, float]:
     """Cycles for a vector of channels of a tile: to transform its inputs, and its products into results."""
-    elements = rows.size * columns.size
     inputs = rows.input_terms * columns.size + rows.size * columns.input_terms
     results = rows.result_terms * columns.size + rows.tile * columns.result_terms
-    return (
-        ELEMENT_CYCLES[0] * elements + TERM_CYCLES[0] * inputs,
-        ELEMENT_CYCLES[1] * elements + TERM_CYCLES[1] * results,
-    )
+    return TERM_CYCLES * inputs, PRODUCT_CYCLES * rows.size * columns.size + TERM_CYCLES * results
 
 
 def winograd_estimate(op: Conv2D, source: Image, output: Image, target: Target, choice: Choice) -> Estimate:
@@ -261,10 +263,10 @@ def winograd_estimate(op: Conv2D, source: Image, output: Image, target: Target, 
     cold = weights / machine.rate_behind(max(far, machine.l2_bytes + 1))
     stays = held + weights <= machine.l2_bytes
     again = (own - 1) * weights / machine.rate_behind(max(weights, 0 if stays else machine.l2_bytes + 1))
-    spilled = max(held - HELD * machine.l2_bytes, 0.0)
-    spill = own * 2 * spilled / machine.rate_behind(machine.l2_bytes + 1)
-    images = 4.0 * (math.prod(source) + math.prod(output)) / target.threads
-    caches, memory = spill, 0.0
+    # What is written and read between the stages.
+    away = min(held / (HELD * machine.l2_bytes), 1.0) ** 2
+    moved = (1 + (own - 1) * away) * SCATTERED * 2 * held / machine.rate_behind(machine.l2_bytes + 1)
+    caches, memory = 0.0, 0.0
     if far > machine.l3_bytes:
         memory += cold
     else:
@@ -273,13 +275,9 @@ def winograd_estimate(op: Conv2D, source: Image, output: Image, target: Target, 
         memory += again
     else:
         caches += again
-    through = images / machine.rate_behind(images)
-    if images > machine.l3_bytes:
-        memory += through
-    else:
-        caches += through
-    nearest: Limit = "L2" if stays and images <= machine.l2_bytes else "L3"
-    return Estimate(own * product / clock, own * transforms / clock, caches, memory, nearest)
+    nearest: Limit = "L2" if stays else "L3"
+    transformed = own * transforms / clock + moved
+    return Estimate(own * product / clock, transformed, caches, memory, nearest, STREAM_EXPOSED)
 
 
 def rows_estimate(op: Conv2D, source: Image, output: Image, target: Target, choice: Choice) -> Estimate:
