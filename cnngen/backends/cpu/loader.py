@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import _cffi_backend  # cffi without its C parser in Python, which takes longer to import than a network to load
 
+from cnngen.backends.cpu import huge_pages
 from cnngen.errors import RunError
 
 FFI = _cffi_backend.FFI()
@@ -25,7 +26,8 @@ class Library(NamedTuple):
 def load(path: Path, name: str, inputs: int, outputs: int, *, checked: bool = False) -> Library:
     """Load the library of the network `name` with so many inputs and outputs.
 
-    A library that is already loaded from the same path is shared. Raises `RunError`. The code stays
+    A library that is already loaded from the same path is shared. Weights of a large one are moved into huge pages
+    (`huge_pages`). Raises `RunError`. The code stays
     mapped until the process ends: OpenMP's worker threads, and calls in other threads, outlive the
     last reference to a network. A `checked` library says after each run what it found wrong, which then
     is a `RunError`.
@@ -35,6 +37,7 @@ def load(path: Path, name: str, inputs: int, outputs: int, *, checked: bool = Fa
         functions = [getattr(handle, f"{name}_{part}") for part in ("run", "run_steps", "arena_size")]
     except (OSError, AttributeError) as error:
         raise RunError(f"cannot load {path}: {error}", remedy="delete the file and compile again") from error
+    huge_pages.move(path)
     run, run_steps, arena_size = (ctypes.cast(function, ctypes.c_void_p).value for function in functions)
     found = Library(
         _entry(run, inputs + outputs + 1),
