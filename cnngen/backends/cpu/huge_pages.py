@@ -5,8 +5,8 @@ after a restart than behind the linker. Weights that no cache of the processor h
 every page is looked up, and what the processor reads ahead ends with it. So the read-only data of a large library is
 copied into pages of 2 MiB, which take the place of the mapped ones at the same addresses.
 
-The copy is memory of this process (and of those that it forks). `CNNGEN_HUGE_PAGES=0` leaves the weights in the pages of
-the file, which processes share. Where anything is missing (Linux, transparent huge pages, room in memory), they stay.
+The copy is memory of this process (and of those that it forks). `CNNGEN_HUGE_PAGES=0` leaves the weights in the pages
+of the file, which processes share. Where anything is missing (Linux, transparent huge pages, room), they stay.
 """
 
 from __future__ import annotations
