@@ -10,17 +10,19 @@ from __future__ import annotations
 import os
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from cnngen import pipeline
+from cnngen.backends.cpu.choices import Choices
 from cnngen.backends.cpu.target import ISAS, host_isas
 from cnngen.backends.sources import SourceTree
 from cnngen.ir import Graph
 from cnngen.passes import optimise
 from cnngen.resources import specs_folder
-from tests.differential import test_kernels
+from tests.differential import test_fused_pools, test_kernels
 from tests.graphs import feed
 from tests.native import RUNNABLE, WARNINGS, cc, native, planned, write_tree
 
@@ -66,13 +68,28 @@ def test_a_program_with_the_network_runs_clean(name: str, isa: str, tmp_path: Pa
     run_sanitized(NETWORKS[name](), isa, tmp_path)
 
 
-def run_sanitized(graph: Graph, isa: str, folder: Path) -> None:
-    """Build the graph, as it is, as a program with sanitizers; run it, and compare with the ordinary build."""
-    tree = pipeline.sources(planned(graph, isa))
+@pytest.mark.parametrize("isa", [isa for isa in host_isas() if isa != "scalar"])
+@pytest.mark.parametrize("which", ["channels", "planes"])
+def test_convolutions_along_the_height_run_clean(which: str, isa: str, tmp_path: Path) -> None:
+    """With pooling, on many channels and on one, planes between them; and nothing for an optimiser to warn about."""
+    graph = test_fused_pools.networks(5, 4)[which == "planes"]
+    choices = test_fused_pools.forced(graph, 4)
+    run_sanitized(graph, isa, tmp_path, choices)
+    with native(graph, isa, flags=("-Werror",), fast=True, choices=choices) as net:
+        assert net.isa == isa
+
+
+def run_sanitized(graph: Graph, isa: str, folder: Path, choices: Choices | None = None) -> None:
+    """Build the graph, as it is, as a program with sanitizers; run it, and compare with the ordinary build.
+
+    With `choices` numerics are fast.
+    """
+    options: dict[str, Any] = {"fast": True, "choices": choices} if choices else {}
+    tree = pipeline.sources(planned(graph, isa, **options))
     write_tree(tree, folder)
     (folder / "main.c").write_text(program(tree, graph))
-    options = ("-std=c11", *SANITIZE, *tree.flags, "-ffp-contract=off", "-I.")
-    cc(folder, *options, "main.c", *tree.units, "-lm", "-o", "main")
+    flags = ("-std=c11", *SANITIZE, *tree.flags, "-ffp-contract=off", "-I.")
+    cc(folder, *flags, "main.c", *tree.units, "-lm", "-o", "main")
     x = feed(graph, "random")
     rng = np.random.default_rng(0)
     for array in x.values():  # a few numbers that conversions and tables of functions must not trip over
@@ -89,7 +106,7 @@ def run_sanitized(graph: Graph, isa: str, folder: Path) -> None:
     )
     assert done.returncode == 0, done.stderr[-3000:]
     got = np.fromfile(folder / "out", np.float32)
-    with native(graph, isa, flags=("-O1",)) as net:
+    with native(graph, isa, flags=("-O1",), **options) as net:
         results = net(x)
     expected = [results] if len(graph.outputs) == 1 else results
     assert np.array_equal(got, np.concatenate([y.reshape(-1) for y in expected]), equal_nan=True)
