@@ -75,7 +75,8 @@ def compile(
     run on this machine's CPU to check them. `batch`: images a native call, by default 1, or those of the `example`.
 
     On a CPU: `isa`: `scalar`, `sse4.1`, `avx2`, `avx512` or `native`, the best that this machine has. `threads`:
-    default one for small networks, else all cores; results do not depend on it. `numerics`: `fast`, where
+    default one for small networks, else all cores, of which a run never takes more than there are; results do not
+    depend on it. `numerics`: `fast`, where
     convolutions may be computed by Winograd's algorithm, or `reproducible`: plain sums, the same bits on every ISA
     with fused multiply-add. `weight_storage`: `bf16` or `fp16` keep the weights of large dense layers in 16 bits, which
     halves what batch 1 waits for there, and rounds them (docs/weight_storage.md).
