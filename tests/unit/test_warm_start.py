@@ -41,7 +41,8 @@ layers:
 WARM_MODULES = {
     "cnngen", "cnngen._version", "cnngen.backends", "cnngen.backends.cpu", "cnngen.backends.cpu.choices",
     "cnngen.backends.cpu.compiler", "cnngen.backends.cpu.huge_pages", "cnngen.backends.cpu.loader",
-    "cnngen.backends.cpu.machine", "cnngen.backends.cpu.target", "cnngen.calls", "cnngen.digest", "cnngen.errors", "cnngen.feed", "cnngen.forks",
+    "cnngen.backends.cpu.machine", "cnngen.backends.cpu.target", "cnngen.calls",
+    "cnngen.digest", "cnngen.errors", "cnngen.feed", "cnngen.forks",
     "cnngen.frontends", "cnngen.frontends.files", "cnngen.frontends.record", "cnngen.interface", "cnngen.ir",
     "cnngen.manifest", "cnngen.network", "cnngen.own_code", "cnngen.pipeline", "cnngen.repeated", "cnngen.resources",
     "cnngen.store", "cnngen.tensors", "cnngen.tuning", "cnngen.weight_storage", "cnngen.workspace",
