@@ -11,7 +11,7 @@ from cnngen.backends.cpu.plan import Plan, node_bytes, parameter_bytes
 
 if TYPE_CHECKING:
     from cnngen.backends import AnyPlan
-    from cnngen.ir import Array, Node
+    from cnngen.ir import Array, Graph, Node
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def layer_times(plan: AnyPlan, seconds: Array) -> list[LayerTime]:
 
             algorithm = algorithm_of(step.calls[-1].kernel)
             if machine is not None and node is not None:
-                roofline = least_seconds(plan, node, macs, machine)
+                roofline = least_seconds(plan.graph, node, macs, machine, plan.target.threads, plan.weight_storage)
         result.append(LayerTime(step.node, kind, max(float(median), 0.0), macs, algorithm, roofline))
     return result
 
@@ -78,16 +78,17 @@ def _machine(plan: AnyPlan) -> Machine | None:
     return own_figures(plan.target.isa.name)
 
 
-def least_seconds(plan: Plan, node: Node, macs: int, machine: Machine) -> float:
+def least_seconds(
+    graph: Graph, node: Node, macs: int, machine: Machine, threads: int, weight_storage: str = "fp32"
+) -> float:
     """The roofline of a direct computation of `node`: operations at the peak, or what it reads and writes.
 
     Weights come from where those of the whole network lie, images from the cache that holds them
     (Williams, Waterman, Patterson, Roofline, 2009).
     """
-    graph, threads = plan.graph, plan.target.threads
     arithmetic = 2e-9 * macs / (machine.peak * threads)
-    weights = node_bytes(node, plan.weight_storage)
-    whole = parameter_bytes(graph, plan.weight_storage)
+    weights = node_bytes(node, weight_storage)
+    whole = parameter_bytes(graph, weight_storage)
     images = graph.types[node.name].bytes + sum(tensor.bytes for tensor in graph.input_types(node))
     traffic = weights / machine.rate_behind(whole) + images / machine.rate_behind(images)
     return max(arithmetic, traffic / threads)
