@@ -94,8 +94,9 @@ def _check(
     first = _batches(feed, net.batch)[0] if batched(net.source_graph) else feed
     traced = net.trace(*first.values())
     # Images that are computed one after the other: `graph` has the first of them.
-    tensors = {tensor.name: first[tensor.name][: tensor.type.shape[0]] for tensor in net.graph.inputs}
-    tensors = {**(tensors if batched(net.source_graph) else first), **traced}
+    if batched(net.source_graph):
+        first = {tensor.name: first[tensor.name][: tensor.type.shape[0]] for tensor in net.graph.inputs}
+    tensors = {**first, **traced}
     layers = []
     for position, node in enumerate(nodes):
         progress(node.name, position, len(nodes))

@@ -131,6 +131,14 @@ class _Builder:
             yield from yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
+            if (
+                "maximum nesting depth" in f"{error.problem} {error.context}"
+            ):  # libyaml's own limit, which it reads ahead to
+                raise SpecError(
+                    f"is nested deeper than {MAX_DEPTH} levels",
+                    remedy="a spec needs five or six",
+                    source=Source(self.file, mark.line + 1 if mark else None),
+                ) from None
             context = f" {error.context}" if error.context else ""
             lines = text.splitlines()
             here = lines[mark.line] if mark and mark.line < len(lines) else ""

@@ -40,7 +40,8 @@ def test_verify_passes_with_the_number_of_lines_that_is_said(folder: Path) -> No
     with cnngen.compile("digits.yaml") as net:
         report = cnngen.verify(net)
     assert report.ok
-    assert f"The table has {({7: 'seven'})[len(report.layers)]} lines for nine layers" in DOCUMENT
+    said = {6: "The table has six lines for nine layers", 7: "without AVX2 the maxima have a line of their own"}
+    assert said[len(report.layers)] in DOCUMENT
     assert len(cnngen.load_graph("digits.yaml").nodes) == 9
 
 

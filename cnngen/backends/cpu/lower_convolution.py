@@ -92,7 +92,7 @@ def convolution(
     name = "x".join(map(str, op.kernel)) + "s" + "x".join(map(str, sorted(set(op.stride))))
     along = along_height(op, source, write, target)
     if along and along.algorithm == "planar rows":
-        planar = winograd_rows.planar_kernel(op, f"conv2d_{name}", _with_padding(op, source), write, along, target)
+        planar = winograd_rows.planar_kernel(op, _with_padding(op, source), write, along, target)
         return Lowered(planar, (_with_padding(op, source),), write)
     if along:
 

@@ -128,13 +128,10 @@ def kernel(
     )
 
 
-def planar_kernel(
-    op: Conv2D, family: str, source: View, write: View, choice: Choice, target: Target
-) -> PlanarRowsKernel:
+def planar_kernel(op: Conv2D, source: View, write: View, choice: Choice, target: Target) -> PlanarRowsKernel:
     """The kernel for `choice` on one channel; `source` begins at the first padding pixel."""
     return PlanarRowsKernel(
         target.isa.lanes,
-        family,
         choice.tile[0],
         op.kernel[0],
         op.kernel[1],

@@ -22,7 +22,6 @@ class PlanarRowsKernel(Kernel):
     """
 
     template: ClassVar[str] = "conv2d_planar_rows.c.j2"
-    family: str
     tile: int
     taps: int
     columns: int
@@ -40,7 +39,7 @@ class PlanarRowsKernel(Kernel):
         _, height, width, filters = self.shape
         pooled = f"_max{self.pool[0]}x{self.pool[1]}" if self.pool != (1, 1) else ""
         return (
-            f"{self.family}_planar_{self.tile}rows{self.taps}_o{filters}_{height}x{width}_x{self.filters_tile}"
+            f"planar_{self.tile}rows{self.taps}x{self.columns}_o{filters}_{height}x{width}_x{self.filters_tile}"
             f"{self.epilogue.suffix}{pooled}{'_planes' if self.planes else ''}"
         )
 
