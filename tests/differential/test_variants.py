@@ -15,10 +15,10 @@ from cnngen.backends.cpu.choices import Choice, Choices
 from cnngen.backends.cpu.kernels import ConvKernel, DepthwiseKernel, PlanarConvKernel, WinogradKernel
 from cnngen.backends.cpu.plan import Plan
 from cnngen.backends.cpu.target import ISAS, host_isas
-from cnngen.backends.cpu.tiling import max_pixels
+from cnngen.backends.cpu.tiling import MAX_VECTORS, max_pixels
 from cnngen.ir import Graph, Node
 from cnngen.network import Network
-from cnngen.ops import Activation, Conv2D
+from cnngen.ops import Activation, Conv2D, Dense
 from cnngen.tuning import cpu
 from cnngen.tuning.trials import key_of
 from tests.graphs import Builder
@@ -48,7 +48,7 @@ def check(network: Network, graph: Graph) -> None:
         assert report.ok, report.summary()
         by_name = {layer.name: layer for layer in report.layers}
         for node in graph.nodes:
-            if isinstance(node.op, Conv2D) and not net.arithmetic(node.name).tile:
+            if isinstance(node.op, Conv2D | Dense) and not net.arithmetic(node.name).tile:
                 assert by_name[node.name].exactness == "exact", by_name[node.name]
 
 
@@ -67,6 +67,27 @@ def test_direct_tiles(isa: str) -> None:
         pixels = min(max_pixels(vectors, facts.registers), 7, most)
         filters = vectors * facts.lanes + (0, 1, facts.lanes - 1)[number % 3]
         op = Conv2D(filters, (3, 2), (1, 1), (1, number, 0, 1), activation=RELU if number else None)
+        forced.append((net.add(op, "x"), Choice("direct", vectors=vectors, pixels=pixels)))
+    network, graph = compiled(net, forced, isa)
+    for name, choice in forced:
+        kernel = main_kernel(network.plan, name)  # type: ignore[arg-type]
+        assert isinstance(kernel, ConvKernel)
+        assert max(vectors for _, vectors in tiles(kernel)) == choice.vectors
+        assert any(pixels == choice.pixels for pixels, _ in tiles(kernel))
+    check(network, graph)
+
+
+@pytest.mark.parametrize("images", [1, 5])
+@pytest.mark.parametrize("isa", dict.fromkeys([NATIVE, RUNNABLE[-1]]))
+def test_dense_tiles(isa: str, images: int) -> None:
+    """Every width of a register tile, units that fill its last vector and that do not, one image and several."""
+    facts = ISAS[isa.removesuffix("-emulated")]
+    net = Builder({"x": (images, 61)}, name="dense_tiles", weights="integers")
+    forced = []
+    for vectors in range(1, MAX_VECTORS + 1):
+        pixels = min(max_pixels(vectors, facts.registers), images, 1 + vectors % 3)
+        units = vectors * facts.lanes + (0, 1, facts.lanes - 1)[vectors % 3]
+        op = Dense(units, activation=RELU if vectors % 2 else None)
         forced.append((net.add(op, "x"), Choice("direct", vectors=vectors, pixels=pixels)))
     network, graph = compiled(net, forced, isa)
     for name, choice in forced:
